@@ -1,0 +1,197 @@
+"""Asking the model: one call of a turn, with its budget, its stream and its window.
+
+Stores nothing but reservations, placeholders and summaries; the answer is the turn's to store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gateway.agent import compaction, usage
+from gateway.agent.messages import (
+    ContextWindowExceededError,
+    ModelError,
+    ModelRef,
+    ModelReply,
+    ModelRequest,
+    PromptMessage,
+)
+from gateway.agent.models import Models
+from gateway.agent.prompt import prompt_messages
+from gateway.agent.setting import Setting, Settings
+from gateway.agent.steps import Steps
+from gateway.agent.streaming import Stream
+from gateway.agent.tokens import estimate_message, estimate_text, estimate_tools
+from gateway.events import EventLog
+from gateway.metrics import Metrics
+from gateway.store.database import Database
+from gateway.store.runs import Run
+from gateway.store.sessions import Session
+from gateway.store.transcript import Message
+
+
+class BudgetExhausted(Exception):
+    """Not even a short reply fits into what is left of a budget; the text says of which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's reply, not yet stored."""
+
+    reply: ModelReply
+    model: ModelRef
+    reservation: usage.Reservation | None
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What a turn knows of its session; the rows are those of the transcript."""
+
+    session: Session
+    run: Run | None
+    inherited: list[Message]
+    history: list[Message]
+    placeholder: int | None
+    """The outbox row of the answer that is being streamed."""
+
+    @property
+    def rows(self) -> list[Message]:
+        """All that the prompt is made of."""
+        return [*self.inherited, *self.history]
+
+
+class Asker:
+    """Makes model calls for turns."""
+
+    def __init__(
+        self,
+        database: Database,
+        steps: Steps,
+        models: Models,
+        settings: Settings,
+        events: EventLog,
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._steps = steps
+        self._models = models
+        self._settings = settings
+        self._events = events
+        self._metrics = metrics
+
+    async def ask(self, talk: Conversation, setting: Setting) -> Answer:
+        """Asks once; a prompt that turns out too long is compacted, and asked once more.
+
+        Raises:
+            ModelError: no model can answer.
+            BudgetExhausted: nothing fits into a budget any more.
+        """
+        try:
+            return await self._call(talk, setting, await self._fitting(talk, setting))
+        except ContextWindowExceededError:
+            await self._compact(talk, setting)
+            return await self._call(talk, setting, compaction.trimmed(prompt_messages(talk.rows, setting.model)))
+
+    def progress(self, session: Session, text: str) -> None:
+        """Shows a line of what is happening in a session."""
+        self._events.publish(
+            "progress",
+            {"sessionKey": session.key, "runId": session.run_id, "text": text},
+            session_key=session.key,
+            run_id=session.run_id,
+        )
+
+    async def _fitting(self, talk: Conversation, setting: Setting) -> list[PromptMessage]:
+        if compaction.fork_too_large(prompt_messages(talk.inherited, setting.model), setting.model):
+            await self._compact(talk, setting, talk.inherited[-1].seq)
+        messages = prompt_messages(talk.rows, setting.model)
+        if not compaction.too_full(messages, setting.overhead, setting.model):
+            return messages
+        messages = compaction.trimmed(messages)
+        if not compaction.too_full(messages, setting.overhead, setting.model):
+            return messages
+        await self._compact(talk, setting)
+        return compaction.trimmed(prompt_messages(talk.rows, setting.model))
+
+    async def _call(self, talk: Conversation, setting: Setting, messages: list[PromptMessage]) -> Answer:
+        system = await self._settings.system_prompt(setting, talk.session, talk.run)
+        tokens = sum(map(estimate_message, messages)) + estimate_text(system) + estimate_tools(setting.tools.specs)
+        reservation = await self._reserve(talk, setting, tokens)
+        request = ModelRequest(
+            setting.model,
+            [PromptMessage("system", system), *messages],
+            setting.tools.specs,
+            setting.thinking,
+            reservation.max_tokens if reservation else None,
+            talk.session.key,
+        )
+        stream = await self._stream(talk, setting)
+        started = time.monotonic()
+        try:
+            reply, model = await self._models.complete(
+                request,
+                stream.delta if stream else None,
+                self._retrying(talk.session, stream),
+                setting.fallbacks,
+            )
+        except ModelError:
+            self._metrics.model_call(setting.model.name, "error", time.monotonic() - started, None)
+            if reservation is not None:
+                await self._database.run(usage.release, reservation)
+            raise
+        self._metrics.model_call(model.name, "ok", time.monotonic() - started, reply.usage)
+        return Answer(reply, model, reservation)
+
+    async def _reserve(self, talk: Conversation, setting: Setting, tokens: int) -> usage.Reservation | None:
+        run_id = talk.run.id if talk.run else None
+        if run_id is None and setting.agent_day_micro is None:
+            return None
+        limits = usage.Limits(setting.price, tokens, setting.model.max_tokens, setting.agent_day_micro)
+        if not await self._database.read(usage.watched, run_id, limits):
+            return None
+        held = await self._database.run(usage.reserve, talk.session, run_id, limits)
+        if isinstance(held, usage.Exhausted):
+            raise BudgetExhausted(held.reason)
+        return held
+
+    async def _stream(self, talk: Conversation, setting: Setting) -> Stream | None:
+        if not setting.streams:
+            return None
+        if talk.placeholder is None:
+            talk.placeholder = await self._database.run(self._steps.posting.open_stream, talk.session)
+        self._events.restart(talk.session.key, str(talk.placeholder))
+        return Stream(self._events, talk.session.key, str(talk.placeholder))
+
+    def _retrying(self, session: Session, stream: Stream | None) -> Callable[[str], Awaitable[None]]:
+        async def retrying(text: str) -> None:
+            if stream is not None:
+                stream.restart()
+            self.progress(session, text)
+
+        return retrying
+
+    async def _compact(self, talk: Conversation, setting: Setting, upto: int | None = None) -> None:
+        """Puts a summary in the place of the transcript's older part."""
+        rows = talk.rows
+        upto = upto or compaction.split(rows, setting.model)
+        if upto is None:
+            raise ModelError(
+                f"the prompt doesn't fit into the {setting.model.context_window} tokens of {setting.model.name}: "
+                "choose a model with a larger window, or raise models.providers.*.models[].contextWindow if it has one"
+            )
+        self.progress(talk.session, "summarising the conversation so far")
+        older = compaction.trimmed(prompt_messages([row for row in rows if row.seq <= upto], setting.model))
+        request = ModelRequest(
+            setting.model,
+            [*older, PromptMessage("user", compaction.INSTRUCTION)],
+            session_key=talk.session.key,
+        )
+        reply, model = await self._models.complete(request, None, self._retrying(talk.session, None))
+        text = compaction.summary_text(reply.text, rows, upto)
+        summary = await self._database.run(
+            self._steps.summarise, talk.session.id, talk.session.fence, text, upto, reply, model
+        )
+        talk.inherited = [row for row in talk.inherited if row.seq > upto]
+        talk.history = [*(row for row in talk.history if row.seq > upto), summary]

@@ -1,0 +1,212 @@
+"""The setting of a turn: which agent, model, tools and prompt a session has right now.
+
+Resolved anew for every model call from the current configuration, so that a reload counts at the next call; a run
+keeps its stored `resolvedModel`. What depends on the configuration alone (toolsets) is built once per configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from gateway.agent.clock import RunClock
+from gateway.agent.messages import ModelRef, Price, ThinkingLevel
+from gateway.agent.pricing import price_of
+from gateway.agent.prompt import WorkspaceFiles, main_prompt
+from gateway.agent.resolve import default_model, fallback_models, find_model
+from gateway.agent.tokens import estimate_tools
+from gateway.agent.toolset import Toolset
+from gateway import approvals
+from gateway.approvals import ApprovalBook, Call
+from gateway.config import Agent, Config, UnknownAgent, UnknownModel
+from gateway.plugins import Registry
+from gateway.posting import Posting
+from gateway.store.database import Database, Transaction
+from gateway.store.runs import Run
+from gateway.store.sessions import Session
+from gateway.tools import policy
+from gateway.tools.base import Approver, Decision, Question, ToolContext
+from gateway.tools.processes import StoreLedger
+
+PROMPT_TOKENS = 3_000
+"""What a system prompt is taken to be where its real size isn't known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Everything that one model call depends on beside the transcript."""
+
+    agent: Agent
+    model: ModelRef
+    fallbacks: tuple[ModelRef, ...]
+    thinking: ThinkingLevel | None
+    tools: Toolset
+    cwd: Path
+    streams: bool
+
+    @property
+    def price(self) -> Price | None:
+        """List price of the model."""
+        return price_of(self.model)
+
+    @property
+    def overhead(self) -> int:
+        """Estimated tokens of everything in a request but the messages."""
+        return PROMPT_TOKENS + estimate_tools(self.tools.specs)
+
+    @property
+    def agent_day_micro(self) -> int | None:
+        """micro-USD that the agent may spend per UTC day."""
+        budget = self.agent.budget_usd
+        return None if budget is None else round(budget * 1_000_000)
+
+
+class Settings:
+    """Resolves settings."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        database: Database,
+        registry: Registry,
+        posting: Posting,
+        approvals: ApprovalBook,
+    ) -> None:
+        self._config = config
+        self._database = database
+        self._registry = registry
+        self._posting = posting
+        self._approvals = approvals
+        self._files = WorkspaceFiles()
+        self._toolsets: dict[tuple[object, ...], Toolset] = {}
+        self._toolsets_of: Config | None = None
+
+    def of(self, session: Session, run: Run | None) -> Setting | str:
+        """The setting of a session, or a sentence that says why it can't work."""
+        config = self._config()
+        try:
+            agent = config.agent(session.agent_id)
+            model, fallbacks = self._models(config, agent, session, run)
+        except (UnknownAgent, UnknownModel) as error:
+            return str(error)
+        thinking = run.thinking if run else session.thinking or agent.thinking
+        return Setting(
+            agent,
+            model,
+            fallbacks,
+            cast(ThinkingLevel | None, thinking),
+            self.toolset(session, run),
+            Path(session.cwd) if session.cwd else agent.workspace,
+            session.kind == "main" and self._posting.capabilities(session.turn_route).streaming,
+        )
+
+    def toolset(self, session: Session, run: Run | None) -> Toolset:
+        """The tools of a session."""
+        config = self._config()
+        if config is not self._toolsets_of:
+            self._toolsets, self._toolsets_of = {}, config
+        denied = self.denied(session, run)
+        key = (session.agent_id, session.owned, denied)
+        found = self._toolsets.get(key)
+        if found is None:
+            grant = policy.grant(self._registry.tools.values(), config, config.agent(session.agent_id))
+            allowed = grant.of(owner=session.owned, denied=denied)
+            found = self._toolsets[key] = Toolset.of(self._registry.tools, allowed)
+        return found
+
+    def denied(self, session: Session, run: Run | None) -> frozenset[str]:
+        """Tools that a session doesn't get whatever its agent's policy says."""
+        if run is None or run.kind not in self._registry.run_kinds:
+            return frozenset()
+        kind = self._registry.run_kinds[run.kind]
+        return kind.denied_tools(self._config(), session) | frozenset(run.denied_tools or ())
+
+    async def system_prompt(self, setting: Setting, session: Session, run: Run | None) -> str:
+        """The system prompt of a session."""
+        kind = self._registry.run_kinds.get(run.kind) if run else None
+        if kind is not None and run is not None:
+            return kind.system_prompt(setting, session, run, self._files)
+        return main_prompt(
+            setting.agent,
+            session.key,
+            owned=session.owned,
+            tools=setting.tools.names,
+            model=setting.model,
+            thinking=setting.thinking,
+            cwd=setting.cwd,
+            files=self._files,
+            extra=await self._database.read(self._sections, session),
+        )
+
+    def context(
+        self,
+        setting: Setting,
+        session: Session,
+        run: Run | None,
+        seq: int,
+        index: int,
+        clock: RunClock,
+        progress: Callable[[str], None],
+    ) -> ToolContext:
+        """What a tool call gets to work with."""
+        config = self._config()
+        route = session.route
+        return ToolContext(
+            config=config,
+            agent=setting.agent,
+            session_id=session.id,
+            session_key=session.key,
+            depth=session.depth,
+            route=route,
+            owner=session.owned,
+            cwd=setting.cwd,
+            roots=tuple(dict.fromkeys((setting.agent.workspace, setting.cwd))),
+            state=config.paths.state,
+            assistant_seq=seq,
+            call_index=index,
+            run_id=run.id if run else None,
+            fence=session.fence,
+            processes=StoreLedger(self._database, session.id),
+            approver=_ClockedApprover(
+                self._approvals.approver(
+                    Call(session.id, session.key, session.agent_id, seq, index, route, run.id if run else None)
+                ),
+                clock,
+            ),
+            progress=progress,
+        )
+
+    async def was_only_asked(self, session_id: str, seq: int, index: int) -> bool:
+        """Whether an open call was still waiting for a person's yes, so that it has done nothing yet."""
+        approval = await self._database.read(approvals.of_call, session_id, seq, index)
+        return approval is not None and approval.state is approvals.State.PENDING
+
+    def _models(
+        self, config: Config, agent: Agent, session: Session, run: Run | None
+    ) -> tuple[ModelRef, tuple[ModelRef, ...]]:
+        if run is not None:
+            names = run.fallbacks or ()
+            return find_model(config, agent.id, run.model), tuple(find_model(config, agent.id, n) for n in names)
+        if session.model:
+            return find_model(config, agent.id, session.model), ()
+        return default_model(config, agent.id), fallback_models(config, agent.id, agent.model)
+
+    def _sections(self, tx: Transaction, session: Session) -> list[str]:
+        return [text for section in self._registry.prompt_sections if (text := section(tx, session))]
+
+
+class _ClockedApprover:
+    """An `Approver` during whose questions the run's clock stands still."""
+
+    def __init__(self, inner: Approver, clock: RunClock) -> None:
+        self._inner = inner
+        self._clock = clock
+
+    async def ask(self, question: Question) -> Decision:
+        with self._clock.held():
+            return await self._inner.ask(question)
+
+    async def allowed_patterns(self) -> tuple[str, ...]:
+        return await self._inner.allowed_patterns()

@@ -1,0 +1,132 @@
+"""Which tools a session has, and how one of its calls is run.
+
+A call's result is stored as it comes. A store tool's effect and result are one transaction; an effect tool runs
+outside, its text is redacted and capped, and then stored (spec/architecture.md, protocol 3 and 10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import failpoints
+from gateway.agent.messages import ToolCall, ToolSpec
+from gateway.store import sessions, transcript
+from gateway.store.database import Database, Transaction
+from gateway.store.transcript import Message
+from gateway.tools.base import MAX_RESULT_CHARS, Tool, ToolArgumentError, ToolContext, ToolResult
+
+INTERRUPTED = "A restart interrupted this call. Its outcome is unknown: check what it has done before you do it again."
+
+
+@dataclass(frozen=True, slots=True)
+class Toolset:
+    """The tools of one session, in the order of their names."""
+
+    tools: Mapping[str, Tool[Any]]
+    specs: tuple[ToolSpec, ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tools: Mapping[str, Tool[Any]], allowed: frozenset[str]) -> Toolset:
+        """The tools of a registry that are allowed."""
+        kept = {name: tools[name] for name in sorted(tools) if name in allowed}
+        return cls(kept, tuple(tool.spec for tool in kept.values()), tuple(kept))
+
+
+def may_run_again(tool: Tool[Any] | None) -> bool:
+    """Whether a call that a crash left open is run (again): it has no effect, or none that a repeat would change."""
+    return tool is not None and (tool.apply is not None or tool.idempotent)
+
+
+class ToolRunner:
+    """Runs calls."""
+
+    def __init__(self, database: Database, clean: Callable[[str], str]) -> None:
+        """
+        Args:
+            database: where results are stored.
+            clean: takes known secrets out of a text.
+        """
+        self._database = database
+        self._clean = clean
+
+    async def run(
+        self, toolset: Toolset, call: ToolCall, context: ToolContext, decorate: Callable[[str], str]
+    ) -> Message:
+        """Runs one call and stores its result.
+
+        Args:
+            toolset: what the session has.
+            call: what the model asked for.
+            context: where and for whom.
+            decorate: may add a note to the result.
+        """
+        tool = toolset.tools.get(call.name)
+        if tool is None:
+            return await self._store(context, _unavailable(call.name, toolset), decorate)
+        try:
+            arguments = tool.parse(call.arguments)
+        except ToolArgumentError as error:
+            return await self._store(context, tool.on_bad_arguments(str(error)), decorate)
+        if tool.apply is not None:
+            return await self._database.run(self._apply, tool, arguments, context, decorate)
+        failpoints.hit(f"effect:{tool.name}")
+        result = await _timed(tool, arguments, context)
+        failpoints.hit(f"effected:{tool.name}")
+        return await self._store(context, result, decorate)
+
+    async def _store(self, context: ToolContext, result: ToolResult, decorate: Callable[[str], str]) -> Message:
+        text = decorate(self._clean(_capped(result.text)))
+        return await self._database.run(tool_result, context, text, result.error)
+
+    def _apply(
+        self,
+        tx: Transaction,
+        tool: Tool[Any],
+        arguments: Any,
+        context: ToolContext,
+        decorate: Callable[[str], str],
+    ) -> Message:
+        """A store tool's effect and its result, in one transaction."""
+        sessions.owned(tx, context.session_id, context.fence)
+        if tool.apply is None:
+            raise TypeError(f"tool `{tool.name}` has no `apply`")
+        result = tool.apply(tx, context, arguments)
+        return tool_result(tx, context, decorate(self._clean(_capped(result.text))), result.error)
+
+
+def tool_result(tx: Transaction, context: ToolContext, text: str, error: bool) -> Message:
+    """Stores the result of the call that a context belongs to."""
+    return transcript.append_result(
+        tx, context.session_id, context.fence, context.assistant_seq, context.call_index, text, error=error
+    )
+
+
+async def _timed(tool: Tool[Any], arguments: Any, context: ToolContext) -> ToolResult:
+    if tool.run is None:
+        raise TypeError(f"tool `{tool.name}` has neither `run` nor `apply`")
+    scope = asyncio.timeout(tool.timeout_seconds)
+    try:
+        async with scope:
+            return await tool.run(context, arguments)
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        return ToolResult(f"{tool.name} was ended after {tool.timeout_seconds:g} s", error=True)
+
+
+def _unavailable(name: str, toolset: Toolset) -> ToolResult:
+    return ToolResult(
+        f"the tool `{name[:64]}` is not available to this session; available are: {', '.join(toolset.names) or 'none'}",
+        error=True,
+    )
+
+
+def _capped(text: str) -> str:
+    if len(text) <= MAX_RESULT_CHARS:
+        return text
+    half = MAX_RESULT_CHARS // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"

@@ -1,0 +1,241 @@
+"""The turn: one activation of a session, from its inbox to its reply.
+
+Inbox → prompt → model → tools → … → reply. The loop holds nothing that the transcript doesn't: whatever kills it, the
+next activation goes on from the last stored message. It is one of the three places that catch every exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gateway.agent.asking import Answer, Asker, BudgetExhausted, Conversation
+from gateway.agent.clock import RunClock
+from gateway.agent.loops import LoopDetector
+from gateway.agent.messages import ModelError, ToolCall
+from gateway.agent.setting import Setting, Settings
+from gateway.agent.steps import Begun, Boundary, Next, Spent, Steps
+from gateway.agent.toolset import INTERRUPTED, ToolRunner, may_run_again
+from gateway.store.database import Database, StoreError
+from gateway.store.runs import Outcome, Run
+from gateway.store.sessions import FenceLost
+from gateway.store.transcript import Message
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What turns need of the gateway."""
+
+    database: Database
+    steps: Steps
+    asker: Asker
+    settings: Settings
+    tools: ToolRunner
+    draining: Callable[[], bool]
+    check_output: Callable[[Run, str], str | None]
+    """Says what is wrong with a run's final text; None: nothing."""
+
+
+class Turns:
+    """Activates sessions."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def activate(self, session_id: str) -> None:
+        """Works on a session until nothing is left to do for it, or somebody else takes it."""
+        try:
+            begun = await self._parts.database.run(self._parts.steps.begin, session_id)
+        except StoreError:
+            log.exception("session %s can't be activated; the sweep will try again", session_id)
+            return
+        if begun is None:
+            return
+        turn = Turn(self._parts, begun)
+        try:
+            await turn.run()
+        except FenceLost as lost:
+            log.info("%s", lost)
+        except StoreError:
+            log.exception("session %s: the turn is continued when the database is back", begun.session.key)
+        except Exception as error:
+            log.exception("session %s, run %s: the turn failed", begun.session.key, begun.session.run_id)
+            await turn.fail(f"the turn failed: {type(error).__name__}: {error}", "internal", Outcome.ERROR)
+
+
+class Turn:
+    """One activation."""
+
+    def __init__(self, parts: Parts, begun: Begun) -> None:
+        self._parts = parts
+        self._fence = begun.fence
+        self._open = begun.open_calls
+        self._talk = Conversation(begun.session, begun.run, begun.inherited, begun.history, begun.streaming)
+        run = begun.run
+        self._clock = RunClock(run.timeout_ms if run else 0, run.active_ms if run else 0)
+        self._loops: LoopDetector | None = None
+        self._looping = False
+
+    async def run(self) -> None:
+        """Goes on until the session is released, or its run's time is up."""
+        scope = self._clock.limit()
+        try:
+            async with scope:
+                await self._work()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            seconds = (self._talk.run.timeout_ms if self._talk.run else 0) / 1000
+            await self.fail(f"it used up its {seconds:g} s (runTimeoutSeconds)", "timeout", Outcome.TIMEOUT)
+
+    async def fail(self, text: str, cause: str, outcome: Outcome) -> None:
+        """Ends the turn with an error that people are told."""
+        steps, session = self._parts.steps, self._talk.session
+        try:
+            await self._parts.database.run(
+                steps.fail, session.id, self._fence, text, cause, outcome, self._clock.take()
+            )
+        except FenceLost as lost:
+            log.info("%s", lost)
+
+    async def _work(self) -> None:
+        steps, session_id = self._parts.steps, self._talk.session.id
+        if self._open is not None:
+            message, missing = self._open
+            await self._run_calls(message, missing, recovered=True)
+        while not self._parts.draining():
+            boundary = await self._parts.database.run(steps.boundary, session_id, self._fence, self._clock.take())
+            if boundary is None:
+                return
+            self._absorb(boundary)
+            if await self._step():
+                return
+        await self._parts.database.run(steps.release, session_id, self._fence, self._clock.take())
+
+    def _absorb(self, boundary: Boundary) -> None:
+        self._talk.session, self._talk.run = boundary.session, boundary.run
+        self._talk.history.extend(boundary.consumed)
+
+    async def _step(self) -> bool:
+        """One model call and what follows from it; returns whether the turn has ended."""
+        setting = self._parts.settings.of(self._talk.session, self._talk.run)
+        if isinstance(setting, str):
+            await self.fail(setting, "setting", Outcome.ERROR)
+            return True
+        if (made := self._calls_made()) >= setting.agent.max_turns:
+            text = f"it made {made} model calls without coming to an end (agents.defaults.maxTurns)"
+            await self.fail(text, "max_turns", Outcome.ERROR)
+            return True
+        answer = await self._ask(setting)
+        if answer is None:
+            return True
+        if not answer.reply.calls:
+            return await self._end(answer)
+        await self._use_tools(answer)
+        if self._looping:
+            await self.fail("it repeated the same call with the same result", "loop", Outcome.ERROR)
+        return self._looping
+
+    async def _ask(self, setting: Setting) -> Answer | None:
+        """The model's answer; None: there can't be one, and the turn has ended."""
+        try:
+            return await self._parts.asker.ask(self._talk, setting)
+        except BudgetExhausted as error:
+            await self.fail(str(error), "budget", Outcome.BUDGET)
+        except ModelError as error:
+            await self.fail(str(error), "model", Outcome.ERROR)
+        return None
+
+    async def _end(self, answer: Answer) -> bool:
+        final = await self._parts.database.run(
+            self._parts.steps.final,
+            self._talk.session.id,
+            self._fence,
+            answer.reply,
+            answer.model,
+            self._spent(answer),
+        )
+        self._talk.history.extend(final.appended)
+        return final.next is Next.RELEASED
+
+    async def _use_tools(self, answer: Answer) -> None:
+        message = await self._parts.database.run(
+            self._parts.steps.reply,
+            self._talk.session.id,
+            self._fence,
+            answer.reply,
+            answer.model,
+            self._spent(answer),
+        )
+        self._talk.history.append(message)
+        await self._run_calls(message, list(range(len(message.tool_calls))), recovered=False)
+
+    def _spent(self, answer: Answer) -> Spent:
+        return Spent(self._clock.take(), answer.reservation, self._parts.check_output)
+
+    def _calls_made(self) -> int:
+        since = self._talk.session.turn_seq or 1
+        return sum(1 for row in self._talk.history if row.seq >= since and row.role == "assistant")
+
+    async def _run_calls(self, message: Message, indexes: list[int], *, recovered: bool) -> None:
+        """Runs calls side by side; each result is stored as it comes."""
+        setting = self._parts.settings.of(self._talk.session, self._talk.run)
+        self._loops = LoopDetector(self._talk.history, self._talk.session.turn_seq or 1)
+        names = ", ".join(dict.fromkeys(message.tool_calls[index].name for index in indexes))
+        self._parts.asker.progress(self._talk.session, names)
+        calls = (self._run_call(setting, message, index, recovered) for index in indexes)
+        self._talk.history.extend(await all_of(calls, f"tools:{self._talk.session.key}"))
+
+    async def _run_call(self, setting: Setting | str, message: Message, index: int, recovered: bool) -> Message:
+        call = message.tool_calls[index]
+        if isinstance(setting, str):
+            return await self._refuse(message, index, f"not run: {setting}")
+        if recovered and not await self._runs_again(setting, message, index):
+            return await self._refuse(message, index, INTERRUPTED)
+        context = self._parts.settings.context(
+            setting,
+            self._talk.session,
+            self._talk.run,
+            message.seq,
+            index,
+            self._clock,
+            partial(self._parts.asker.progress, self._talk.session),
+        )
+        return await self._parts.tools.run(setting.tools, call, context, partial(self._note, call))
+
+    async def _runs_again(self, setting: Setting, message: Message, index: int) -> bool:
+        """Whether a call that a crash left open is run: also one that was only waiting for a person's yes."""
+        name = message.tool_calls[index].name
+        if name not in setting.tools.tools or may_run_again(setting.tools.tools[name]):
+            return True
+        return await self._parts.settings.was_only_asked(self._talk.session.id, message.seq, index)
+
+    async def _refuse(self, message: Message, index: int, text: str) -> Message:
+        return await self._parts.database.run(
+            self._parts.steps.result, self._talk.session.id, self._fence, message.seq, index, text, True
+        )
+
+    def _note(self, call: ToolCall, text: str) -> str:
+        if self._loops is None:
+            return text
+        text, end = self._loops.note(call, text)
+        self._looping = self._looping or end
+        return text
+
+
+async def all_of(work: Iterable[Coroutine[Any, Any, Message]], name: str) -> list[Message]:
+    """Awaits coroutines side by side. If one fails or the caller is cancelled, all have ended when this returns."""
+    tasks = [asyncio.create_task(each, name=name) for each in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [task.result() for task in tasks]

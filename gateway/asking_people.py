@@ -1,0 +1,71 @@
+"""How a question reaches the person who may answer it: as a post on the turn's route, and as an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.approvals import Approval, State
+from gateway.events import EventLog
+from gateway.posting import Posting
+from gateway.routes import Route
+from gateway.store import sessions
+from gateway.store.database import Transaction
+from gateway.views import capped, iso
+
+SUMMARY_CHARS = 1_500
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Tells people of questions. `notify` is called in the transaction of every change of one."""
+
+    posting: Posting
+    events: EventLog
+
+    def answerable(self, route: Route) -> bool:
+        """Whether a person reads along on a route."""
+        return route.channel in self.posting.channels and self.posting.capabilities(route).asks
+
+    def notify(self, tx: Transaction, approval: Approval) -> None:
+        """Posts a new question where the turn's answers go, and tells every change to who watches."""
+        self.events.append(
+            tx,
+            "approval",
+            {
+                "id": approval.id,
+                "state": approval.state.value,
+                "sessionKey": approval.session_key,
+                "runId": approval.run_id,
+                "tool": approval.tool,
+                "summary": approval.summary,
+                "pattern": approval.pattern,
+                "reason": approval.reason,
+                "createdAt": iso(approval.created_at),
+                "expiresAt": iso(approval.expires_at),
+            },
+            session_id=approval.session_id,
+            session_key=approval.session_key,
+            run_id=approval.run_id,
+        )
+        session = sessions.find(tx, approval.session_id)
+        if approval.state is not State.PENDING or session is None or approval.route is None:
+            return
+        asker = self._asker(tx, session)
+        self.posting.notice(tx, asker, approval.route.to_json(), question_text(approval))
+
+    def _asker(self, tx: Transaction, session: sessions.Session) -> sessions.Session:
+        """The conversation that a child's question is asked in: that of the main session above it."""
+        while session.parent_id and (above := sessions.find(tx, session.parent_id)):
+            session = above
+        return session
+
+
+def question_text(approval: Approval) -> str:
+    """The question as a person reads it."""
+    always = f" · `/approve {approval.id} always` to allow `{approval.pattern}` from now on" if approval.pattern else ""
+    who = "A sub-agent wants" if approval.run_id else "May I"
+    verb = "to run" if approval.run_id else "run"
+    return (
+        f"🔐 {who} {verb}:\n```\n{capped(approval.summary, SUMMARY_CHARS)}\n```\n"
+        f"`/approve {approval.id}`{always} · `/deny {approval.id}`"
+    )

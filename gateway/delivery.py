@@ -1,0 +1,188 @@
+"""Delivery: sends what stands in the outbox, in order per route.
+
+A row is marked as being sent before it is sent and as delivered after; transient errors are retried with backoff and
+Retry-After, permanent ones never. What was being sent when the process died is sent again once, marked as recovered.
+Nothing here survives a crash but the rows (spec/subagents.md 21).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+
+from gateway import failpoints
+from gateway.events import EventLog
+from gateway.routes import Channel, DeliveryError, Post, Route
+from gateway.store import outbox
+from gateway.store.database import Database, Transaction
+from gateway.store.outbox import State
+from gateway.timers import Alarm
+from gateway.views import capped, route_json
+
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 300.0
+MAX_ATTEMPTS = 12
+"""About half an hour of tries; then the post is listed as failed, with a command to retry it."""
+
+log = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Owns the sending of every outbox row of channels that post."""
+
+    def __init__(self, database: Database, channels: Mapping[str, Channel], events: EventLog) -> None:
+        self._database = database
+        self._channels = channels
+        self._events = events
+        self._sending: dict[str, asyncio.Task[None]] = {}
+        self._alarm = Alarm("delivery", self._due, self._send_due)
+
+    def start(self) -> None:
+        """Begins to send."""
+        self._alarm.start()
+
+    async def stop(self) -> None:
+        """Lets what is being sent finish."""
+        await self._alarm.stop()
+        await asyncio.gather(*self._sending.values())
+
+    def wake(self) -> None:
+        """There is something new to send."""
+        self._alarm.ring()
+
+    async def retry(self, post_id: int) -> outbox.Post:
+        """Sends a failed post again.
+
+        Raises:
+            LookupError: there is no such post, or it isn't undelivered.
+        """
+        post = await self._database.run(_reopen, post_id)
+        self.wake()
+        return post
+
+    async def drop(self, post_id: int) -> outbox.Post:
+        """Gives a post up.
+
+        Raises:
+            LookupError: as in `retry`.
+        """
+        return await self._database.run(self._drop, post_id)
+
+    async def _due(self) -> int | None:
+        return await self._database.read(outbox.next_due)
+
+    async def _send_due(self) -> None:
+        for post in await self._database.read(outbox.sendable):
+            if post.route not in self._sending:
+                task = asyncio.create_task(self._send_route(post.route), name=f"deliver:{post.id}")
+                self._sending[post.route] = task
+                task.add_done_callback(lambda _done, route=post.route: self._route_done(route))
+
+    def _route_done(self, route: str) -> None:
+        self._sending.pop(route).result()
+        self._alarm.ring()
+
+    async def _send_route(self, route: str) -> None:
+        """Sends one post of a route; the next one follows when this one is settled."""
+        post = await self._database.run(_mark_sending, route)
+        if post is None:
+            return
+        try:
+            platform_id = await self._post(post)
+        except DeliveryError as error:
+            await self._database.run(self._failed, post.id, str(error), error.permanent, error.retry_after)
+        else:
+            await self._database.run(self._delivered, post.id, platform_id)
+
+    async def _post(self, post: outbox.Post) -> str | None:
+        route = Route.from_json(post.route)
+        channel = self._channels.get(route.channel)
+        if channel is None:
+            raise DeliveryError(
+                f"no channel `{route.channel}` is configured; configure it, then: laneway outbox retry {post.id}",
+                permanent=True,
+            )
+        failpoints.hit("effect:post")
+        try:
+            platform_id = await channel.post(
+                Post(post.id, route, post.text, recovered=post.recovered, replaces=post.platform_id)
+            )
+        finally:
+            failpoints.hit("effected:post")
+        return platform_id
+
+    def _delivered(self, tx: Transaction, post_id: int, platform_id: str | None) -> None:
+        outbox.change(
+            tx,
+            post_id,
+            state=State.DELIVERED,
+            platform_id=platform_id,
+            delivered_at=tx.now,
+            error=None,
+            next_at=None,
+        )
+        self._tell(tx, post_id)
+
+    def _failed(self, tx: Transaction, post_id: int, reason: str, permanent: bool, retry_after: float | None) -> None:
+        post = outbox.get(tx, post_id)
+        attempts = post.attempts + 1
+        if permanent or attempts >= MAX_ATTEMPTS:
+            log.warning("post %s failed for good: %s", post_id, reason)
+            outbox.change(tx, post_id, state=State.FAILED, attempts=attempts, error=capped(reason, 500), next_at=None)
+        else:
+            wait = retry_after if retry_after is not None else _backoff(attempts)
+            outbox.change(
+                tx,
+                post_id,
+                state=State.PENDING,
+                attempts=attempts,
+                error=capped(reason, 500),
+                next_at=tx.now + int(wait * 1000),
+            )
+        self._tell(tx, post_id)
+
+    def _drop(self, tx: Transaction, post_id: int) -> outbox.Post:
+        _undelivered(tx, post_id)
+        outbox.change(tx, post_id, state=State.DROPPED, next_at=None)
+        self._tell(tx, post_id)
+        tx.after_commit(self.wake)
+        return outbox.get(tx, post_id)
+
+    def _tell(self, tx: Transaction, post_id: int) -> None:
+        post = outbox.get(tx, post_id)
+        if post.state is State.PENDING:
+            return
+        data = {
+            "messageId": str(post.id),
+            "state": post.state.value,
+            "error": post.error,
+            "route": route_json(post.route),
+        }
+        self._events.append(tx, "delivery", data, session_id=post.session_id, session_key=post.session_key)
+
+
+def _mark_sending(tx: Transaction, route: str) -> outbox.Post | None:
+    for post in outbox.sendable(tx):
+        if post.route == route:
+            outbox.change(tx, post.id, state=State.SENDING)
+            return post
+    return None
+
+
+def _reopen(tx: Transaction, post_id: int) -> outbox.Post:
+    _undelivered(tx, post_id)
+    outbox.change(tx, post_id, state=State.PENDING, attempts=0, next_at=None, error=None)
+    return outbox.get(tx, post_id)
+
+
+def _undelivered(tx: Transaction, post_id: int) -> None:
+    post = outbox.get(tx, post_id)
+    if post.state not in (State.FAILED, State.PENDING, State.HELD, State.DROPPED):
+        raise LookupError(f"post {post_id} is {post.state.value}: only an undelivered one can be retried or dropped")
+
+
+def _backoff(attempts: int) -> float:
+    wait = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** (attempts - 1))
+    return wait * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret

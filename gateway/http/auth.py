@@ -1,0 +1,232 @@
+"""Who may call: host names, origins, bearer tokens and their scopes.
+
+Owns the file `token` in the state folder. All but the health pages need a token; what a handler needs stands beside
+it as `@scope(…)`, else its method decides. A page in somebody's browser can't reach the gateway: its `Host` must be
+loopback or allowed, and its `Origin` must be the gateway's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from pydantic import SecretStr
+
+from gateway.config import Config, Paths
+from gateway.http.errors import ApiError
+from gateway.http.keys import GATEWAY
+from gateway.routes import Sender
+
+Scope = Literal["read", "chat", "operator"]
+"""`read`: look at everything. `chat`: talk to the assistant, without what only owners may. `operator`: everything."""
+ALL_SCOPES: frozenset[Scope] = frozenset(("read", "chat", "operator"))
+
+_MARK = "laneway_scopes"
+H = TypeVar("H", bound=Callable[..., object])
+
+
+def scope(*any_of: Scope) -> Callable[[H], H]:
+    """Says which scopes open a handler; one of them is enough, and `operator` opens everything.
+
+    A handler without it needs `read` for GET and `operator` for the rest. `@scope()` opens it to everybody.
+    """
+
+    def mark(handler: H) -> H:
+        setattr(handler, _MARK, frozenset(any_of))
+        return handler
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom a token stands for."""
+
+    name: str
+    scopes: frozenset[Scope]
+
+    @property
+    def operator(self) -> bool:
+        """May do everything, and counts as an owner."""
+        return "operator" in self.scopes
+
+    def sender(self, channel: str) -> Sender:
+        """The caller as the sender of a message on a channel."""
+        return Sender(f"{channel}:{self.name}", self.name, owner=self.operator)
+
+
+_CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+
+
+def caller(request: web.Request) -> Caller:
+    """Who makes this request."""
+    return request[_CALLER]
+
+
+class Tokens:
+    """The tokens that are valid now; follows the configuration."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._config: Config | None = None
+        self._known: dict[bytes, Caller] = {}
+
+    def find(self, config: Config, token: str) -> Caller | None:
+        """The caller with this token. Takes as long for a wrong token as for a right one."""
+        if config is not self._config:
+            self._known = self._read(config)
+            self._config = config
+        given = token.encode("utf-8", "surrogateescape")
+        found: Caller | None = None
+        for known, who in self._known.items():
+            if hmac.compare_digest(known, given):
+                found = who
+        return found
+
+    def _read(self, config: Config) -> dict[bytes, Caller]:
+        main = own_token(config, self._paths)
+        known = {main.encode(): Caller("operator", ALL_SCOPES)}
+        for extra in _extra_tokens(config):
+            secret = extra.token.get_secret_value().encode()
+            name = extra.name or f"token-{hashlib.sha256(secret).hexdigest()[:8]}"
+            known.setdefault(secret, Caller(name, frozenset(extra.scopes)))
+        return known
+
+
+class ExtraToken(Protocol):
+    """One entry of `gateway.auth.tokens`."""
+
+    @property
+    def token(self) -> SecretStr: ...
+    @property
+    def scopes(self) -> Iterable[Scope]: ...
+    @property
+    def name(self) -> str | None: ...
+
+
+def _extra_tokens(config: Config) -> Iterable[ExtraToken]:
+    found: Iterable[ExtraToken] = getattr(config.gateway.auth, "tokens", ())
+    return found
+
+
+def own_token(config: Config, paths: Paths) -> str:
+    """The operator's token: that of the configuration, else the one in the state folder, else a new one.
+
+    The file holds it in any case, readable by its owner only, so that `laneway` finds it there.
+
+    Raises:
+        OSError: the file can't be read or written.
+    """
+    configured = config.gateway.auth.token
+    try:
+        kept = paths.token.read_text("utf-8").strip()
+    except FileNotFoundError:
+        kept = ""
+    token = configured.get_secret_value() if configured else kept or secrets.token_urlsafe(32)
+    if token != kept:
+        paths.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = paths.token.with_suffix(".tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(token + "\n")
+        temporary.replace(paths.token)
+    return token
+
+
+@web.middleware
+async def guard_host(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses foreign hosts and origins: a web page must not speak to the gateway through somebody's browser."""
+    host = request.headers.get("Host", "")
+    if not host_allowed(host, request.app[GATEWAY].config.gateway.allowed_hosts):
+        raise ApiError(
+            403,
+            "requests for this host aren't accepted",
+            field="Host",
+            hint="use a loopback address, or add the name to gateway.allowedHosts",
+        )
+    origin = request.headers.get("Origin")
+    if origin is not None and not _same_origin(origin, host):
+        raise ApiError(403, "requests from pages of another origin aren't accepted", field="Origin")
+    return await handler(request)
+
+
+def guard_token(tokens: Tokens) -> Middleware:
+    """The middleware that asks for a token."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        needed = _needed(request)
+        if needed:
+            who = _authenticate(request, tokens)
+            if not who.operator and not needed & who.scopes:
+                raise ApiError(
+                    403,
+                    f"this token may not do that: it needs the scope {' or '.join(sorted(needed))}",
+                    hint="scopes are set in gateway.auth.tokens",
+                )
+            request[_CALLER] = who
+        return await handler(request)
+
+    return guard
+
+
+def host_allowed(host: str, allowed: tuple[str, ...]) -> bool:
+    """Whether a `Host` header is loopback, with any port, or one of the allowed names, with or without its port."""
+    name = _host_name(host)
+    if name is None:
+        return False
+    if name == "localhost" or {name, host.lower()} & {entry.lower() for entry in allowed}:
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        parts = urlsplit(f"//{host}")
+        _ = parts.port  # raises for what is no port
+    except ValueError:
+        return None
+    return parts.hostname if parts.netloc == host and parts.username is None else None
+
+
+def _same_origin(origin: str, host: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+
+
+def _needed(request: web.Request) -> frozenset[Scope]:
+    """The scopes of which one opens the handler; empty for a page that is open to all."""
+    marked: frozenset[Scope] | None = getattr(request.match_info.handler, _MARK, None)
+    if marked is not None:
+        return marked
+    return frozenset(("read",)) if request.method in ("GET", "HEAD") else frozenset(("operator",))
+
+
+def _authenticate(request: web.Request, tokens: Tokens) -> Caller:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    who = None
+    if kind.lower() == "bearer":
+        who = tokens.find(request.app[GATEWAY].config, token.strip())
+    if who is None:
+        raise ApiError(
+            401,
+            "a valid bearer token is needed",
+            field="Authorization",
+            hint="send `Authorization: Bearer …` with the text of the file `token` in the state folder",
+        )
+    return who

@@ -1,0 +1,169 @@
+"""Lanes inside one process: a heap and a set of tasks per lane.
+
+Nothing here survives a crash, and nothing needs to: at start-up every session with something to do is enqueued anew
+from the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from gateway.lanes.base import FRESH, Activate, LaneStats
+from gateway.store.database import Transaction
+
+OnStart = Callable[[str, float], None]
+
+
+@dataclass(order=True, slots=True)
+class _Item:
+    priority: int
+    number: int
+    session_id: str = field(compare=False)
+    since: float = field(compare=False)
+    dropped: bool = field(default=False, compare=False)
+
+
+@dataclass(slots=True)
+class _Lane:
+    cap: int
+    heap: list[_Item] = field(default_factory=list[_Item])
+    waiting: dict[str, _Item] = field(default_factory=dict[str, _Item])
+    running: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, asyncio.Task[None]])
+
+
+class UnknownLane(LookupError):
+    """Nobody has registered a lane of this name."""
+
+
+class LocalLanes:
+    """`Lanes` on asyncio tasks."""
+
+    def __init__(self, caps: Mapping[str, int], on_start: OnStart | None = None) -> None:
+        """
+        Args:
+            caps: each lane's name and cap.
+            on_start: gets lane and wait in seconds whenever an activation starts.
+        """
+        self._lanes = {name: _Lane(cap) for name, cap in caps.items()}
+        self._numbers = itertools.count()
+        self._again: dict[str, tuple[str, int]] = {}
+        self._activate: Activate | None = None
+        self._draining = False
+        self._on_start = on_start
+
+    def enqueue(self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH) -> None:
+        """See `Lanes.enqueue`."""
+        tx.after_commit(lambda: self.push(lane, session_id, priority))
+
+    def cancel(self, tx: Transaction, session_id: str) -> None:
+        """See `Lanes.cancel`."""
+        tx.after_commit(lambda: self._cancel(session_id))
+
+    def push(self, lane: str, session_id: str, priority: int = FRESH) -> None:
+        """Puts a session into a lane now."""
+        found = self._lanes.get(lane)
+        if found is None:
+            raise UnknownLane(f"no lane `{lane}`: known are {', '.join(self._lanes)}")
+        if session_id in found.running:
+            self._again[session_id] = (lane, priority)
+            return
+        known = found.waiting.get(session_id)
+        if known is not None:
+            if known.priority <= priority:
+                return
+            known.dropped = True
+        item = _Item(priority, next(self._numbers), session_id, time.monotonic())
+        found.waiting[session_id] = item
+        heapq.heappush(found.heap, item)
+        self._fill(found, lane)
+
+    def set_caps(self, caps: Mapping[str, int]) -> None:
+        """See `Lanes.set_caps`."""
+        for name, cap in caps.items():
+            lane = self._lanes.setdefault(name, _Lane(cap))
+            lane.cap = cap
+            self._fill(lane, name)
+
+    def stats(self) -> Mapping[str, LaneStats]:
+        """See `Lanes.stats`."""
+        now = time.monotonic()
+        return {
+            name: LaneStats(
+                lane.cap,
+                len(lane.running),
+                len(lane.waiting),
+                max((now - item.since for item in lane.waiting.values()), default=0.0),
+            )
+            for name, lane in self._lanes.items()
+        }
+
+    def position(self, session_id: str) -> int | None:
+        """See `Lanes.position`."""
+        for lane in self._lanes.values():
+            mine = lane.waiting.get(session_id)
+            if mine is not None:
+                return 1 + sum(1 for item in lane.waiting.values() if item < mine)
+        return None
+
+    def is_running(self, session_id: str) -> bool:
+        """Whether the session is being activated in this process."""
+        return any(session_id in lane.running for lane in self._lanes.values())
+
+    def start(self, activate: Activate) -> None:
+        """See `Lanes.start`."""
+        self._activate = activate
+        for name, lane in self._lanes.items():
+            self._fill(lane, name)
+
+    async def drain(self, seconds: float) -> None:
+        """See `Lanes.drain`."""
+        self._draining = True
+        tasks = [task for lane in self._lanes.values() for task in lane.running.values()]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    @property
+    def draining(self) -> bool:
+        """The process is about to stop: turns rest at their next boundary."""
+        return self._draining
+
+    def _fill(self, lane: _Lane, name: str) -> None:
+        if self._activate is None or self._draining:
+            return
+        while len(lane.running) < lane.cap and lane.heap:
+            item = heapq.heappop(lane.heap)
+            if item.dropped:
+                continue
+            del lane.waiting[item.session_id]
+            if self._on_start:
+                self._on_start(name, time.monotonic() - item.since)
+            task = asyncio.ensure_future(self._activate(item.session_id))
+            task.set_name(f"activate:{item.session_id}")
+            lane.running[item.session_id] = task
+            task.add_done_callback(lambda done, item=item: self._ended(lane, name, item.session_id, done))
+
+    def _ended(self, lane: _Lane, name: str, session_id: str, task: asyncio.Task[None]) -> None:
+        del lane.running[session_id]
+        again = self._again.pop(session_id, None)
+        if again is not None:
+            self.push(again[0], session_id, again[1])
+        self._fill(lane, name)
+        if not task.cancelled():
+            task.result()  # an activation handles its own errors; anything else must not pass unseen
+
+    def _cancel(self, session_id: str) -> None:
+        for lane in self._lanes.values():
+            item = lane.waiting.pop(session_id, None)
+            if item is not None:
+                item.dropped = True
+            task = lane.running.get(session_id)
+            if task is not None:
+                task.cancel()

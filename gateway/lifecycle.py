@@ -1,0 +1,254 @@
+"""The life of a run: starting, waiting, pausing, and the one way in which it ends.
+
+`finish` is the only place where a run ends, whatever ended it. Announcement, roll-up, slot, archive time and children
+are handled there, in one transaction, so that they can't differ by cause of death (spec/architecture.md, protocol 5).
+Every method is a unit of work, or a part of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.config import Agent, Config, UnknownAgent
+from gateway.events import EventLog
+from gateway.lanes.base import FRESH, RESUMED, Lanes
+from gateway.metrics import Metrics
+from gateway.store import inbox, runs, sessions, transcript
+from gateway.store.database import Transaction
+from gateway.store.runs import Outcome, Run, Status
+from gateway.transcripts import TranscriptFiles
+from gateway.views import ERROR_CHARS, capped, run_json
+
+MINUTE_MS = 60_000
+
+
+def agent_of(config: Config, agent_id: str) -> Agent:
+    """An agent that a stored row names; if it is no longer configured, the default one stands in."""
+    try:
+        return config.agent(agent_id)
+    except UnknownAgent:
+        return config.agent(config.default_agent_id)
+
+
+class Announcer(Protocol):
+    """What a run's kind says when it has ended; see `plugins.RunKind`."""
+
+    def announcement(self, tx: Transaction, run: Run) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """Moves runs through their lives."""
+
+    lanes: Lanes
+    events: EventLog
+    metrics: Metrics
+    files: TranscriptFiles
+    kinds: Mapping[str, Announcer]
+    config: Callable[[], Config]
+    due: Callable[[], None]
+    """Tells the alarms that a due time has been written."""
+
+    def start(self, tx: Transaction, run: Run) -> Run:
+        """Its session has begun to work: the time spent waiting for children counts, time in the queue doesn't."""
+        first = run.started_at is None
+        runs.change(
+            tx,
+            run.id,
+            status=Status.RUNNING,
+            started_at=run.started_at or tx.now,
+            **self._stop_waiting(tx, run),
+        )
+        return self.tell(tx, run.id, "started" if first else "resumed")
+
+    def wait(self, tx: Transaction, run: Run) -> Run:
+        """It has nothing to do until its children have settled."""
+        left = run.timeout_ms - run.active_ms
+        runs.change(
+            tx,
+            run.id,
+            status=Status.WAITING,
+            waiting_since=tx.now,
+            deadline_at=tx.now + max(0, left) if run.timeout_ms else None,
+        )
+        tx.after_commit(self.due)
+        return self.tell(tx, run.id, "waiting")
+
+    def pause(self, tx: Transaction, run: Run) -> list[Run]:
+        """Freezes a run and all under it; what is in flight comes to its next boundary. Returns what was paused."""
+        frozen: list[Run] = []
+        for each in [run, *runs.below(tx, [run.session_id], open_only=True)]:
+            if not each.open or each.paused:
+                continue
+            runs.change(tx, each.id, paused=True, status=Status.PAUSED, **self._stop_waiting(tx, each))
+            sessions.change(tx, each.session_id, paused=True)
+            frozen.append(self.tell(tx, each.id, "paused"))
+        return frozen
+
+    def resume(self, tx: Transaction, run: Run) -> list[Run]:
+        """Lets a paused run and all under it go on. Returns what was resumed."""
+        woken: list[Run] = []
+        for each in [run, *runs.below(tx, [run.session_id], open_only=True)]:
+            if not each.open or not each.paused:
+                continue
+            session = sessions.get(tx, each.session_id)
+            sessions.change(tx, session.id, paused=False)
+            runs.change(tx, each.id, paused=False, status=Status.QUEUED)
+            busy = session.turn_seq is not None or inbox.pending(tx, session.id)
+            if not busy and runs.count_open(tx, session.id):
+                self.wait(tx, each)
+            self.lanes.enqueue(tx, session.lane, session.id, RESUMED if each.started_at else FRESH)
+            woken.append(self.tell(tx, each.id, "resumed"))
+        return woken
+
+    def stop(self, tx: Transaction, run: Run, why: str) -> int:
+        """Stops a run and all under it; returns how many were open."""
+        if not run.open:
+            return 0
+        count = 1 + len(runs.below(tx, [run.session_id], open_only=True))
+        self.finish(tx, run.id, Outcome.STOPPED, error=why)
+        return count
+
+    def finish(
+        self,
+        tx: Transaction,
+        run_id: str,
+        outcome: Outcome,
+        *,
+        error: str | None = None,
+        cause: str | None = None,
+        result: str | None = None,
+        by_owner: bool = False,
+    ) -> Run:
+        """Ends a run. Ending one that has ended changes nothing.
+
+        Args:
+            tx: the unit of work.
+            run_id: which.
+            outcome: how it ended; for all but `ok` every open run below is stopped with it.
+            error: for people, capped at 500 characters.
+            cause: a machine-readable reason beside the outcome.
+            result: what it has to say; by default the last visible text of its session.
+            by_owner: the caller works on the session himself, and stops after this unit.
+        """
+        run = runs.find(tx, run_id)
+        if run is None:
+            raise LookupError(f"run {run_id} doesn't exist")
+        if not run.open:
+            return run
+        if outcome is not Outcome.OK:
+            for child in runs.children(tx, run.session_id, open_only=True):
+                self.finish(tx, child.id, Outcome.STOPPED, error=f"“{run.label}”, which asked for it, ended")
+        self._close_session(tx, run, outcome, by_owner=by_owner)
+        session = sessions.get(tx, run.session_id)
+        runs.change(
+            tx,
+            run.id,
+            status=Status.DONE,
+            outcome=outcome,
+            cause=cause,
+            error=capped(error, ERROR_CHARS) if error else None,
+            result=transcript.last_text(tx, run.session_id, self._since(tx, run)) if result is None else result,
+            paused=False,
+            ended_at=tx.now,
+            transcript_path=str(self.files.write(tx, session)),
+            **self._stop_waiting(tx, run),
+        )
+        tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
+        tx.after_commit(self.due)
+        return self._announce(tx, run.id)
+
+    def tell(self, tx: Transaction, run_id: str, change: str) -> Run:
+        """Appends an event about a run and returns it as it is now."""
+        run = runs.find(tx, run_id)
+        if run is None:
+            raise LookupError(f"run {run_id} doesn't exist")
+        self.events.append(
+            tx,
+            "run",
+            {"change": change, "run": run_json(run, tx.now)},
+            session_id=run.session_id,
+            session_key=run.session_key,
+            run_id=run.id,
+        )
+        return run
+
+    def requester(self, tx: Transaction, run: Run) -> tuple[sessions.Session, str] | None:
+        """The session that a run's announcement goes to, and a note if it isn't the one that asked."""
+        session_id, note = run.requester_id, ""
+        while True:
+            session = sessions.find(tx, session_id)
+            if session is not None and session.current:
+                return session, note
+            if session is not None:
+                note = "It was asked for in an earlier conversation, before /new."
+                heir = sessions.by_key(tx, session.key)
+                return (heir, note) if heir else None
+            above = runs.of_session(tx, session_id)
+            if not above:
+                return None
+            session_id, note = (
+                above[0].requester_id,
+                f"“{above[0].label}”, which asked for it, no longer exists.",
+            )
+
+    def _announce(self, tx: Transaction, run_id: str) -> Run:
+        run = self.tell(tx, run_id, "done")
+        found = self.requester(tx, run)
+        text = self.kinds[run.kind].announcement(tx, run) if run.kind in self.kinds else None
+        if found is None or text is None:
+            runs.change(tx, run.id, announced_at=tx.now, archive_at=self._archive_at(tx, run, soon=True))
+            return run
+        session, note = found
+        inbox.put(
+            tx,
+            session.id,
+            "announce",
+            f"announce:{run.id}",
+            f"{text}\n{note}" if note else text,
+            route=run.route,
+            run_id=run.id,
+        )
+        runs.change(tx, run.id, archive_at=self._archive_at(tx, run, soon=session.closed))
+        if not session.closed:
+            self.lanes.enqueue(tx, session.lane, session.id, RESUMED)
+        return run
+
+    def announced(self, tx: Transaction, run_id: str) -> None:
+        """A run's announcement has been consumed by its requester."""
+        run = runs.find(tx, run_id)
+        if run is not None and run.announced_at is None:
+            runs.change(tx, run_id, announced_at=tx.now)
+            if run.archived_at is None:
+                runs.change(tx, run_id, archive_at=self._archive_at(tx, run, soon=True))
+            tx.after_commit(self.due)
+            tx.after_commit(lambda: self.metrics.announced((tx.now - (run.ended_at or tx.now)) / 1000))
+
+    def _archive_at(self, tx: Transaction, run: Run, *, soon: bool) -> int | None:
+        if run.cleanup == "delete":
+            return tx.now if soon else None
+        minutes = agent_of(self.config(), run.agent_id).subagents.archive_after_minutes
+        return (run.ended_at or tx.now) + int(minutes * MINUTE_MS) if minutes else None
+
+    def _close_session(self, tx: Transaction, run: Run, outcome: Outcome, *, by_owner: bool) -> None:
+        sessions.take_over(tx, run.session_id)
+        if not by_owner:
+            self.lanes.cancel(tx, run.session_id)
+        if outcome is not Outcome.OK:
+            transcript.close_open_calls(tx, run.session_id, None, f"(not finished: the run ended, {outcome.value})")
+        sessions.change(tx, run.session_id, closed=True, paused=False, needs_user=False, turn_seq=None, turn_route=None)
+
+    def _stop_waiting(self, tx: Transaction, run: Run) -> dict[str, int | None]:
+        if run.waiting_since is None:
+            return {}
+        waited = max(0, tx.now - run.waiting_since)
+        return {"active_ms": run.active_ms + waited, "waiting_since": None, "deadline_at": None}
+
+    def _since(self, tx: Transaction, run: Run) -> int:
+        """The seq before the first message of this run: a revived session holds earlier runs too."""
+        if run.revived_from is None:
+            return 0
+        first = inbox.find(tx, f"task:{run.id}")
+        return (first.consumed_seq or 1) - 1 if first else 0

@@ -1,0 +1,85 @@
+"""The seam to the database: units of work, executed whole, in order, durably.
+
+A unit of work is a plain function `def append(tx, …)` that takes a `Transaction` and returns frozen dataclasses.
+`await database.run(append, …)` executes it in the database's own thread and returns when it is committed;
+`await database.read(load, …)` executes it on a read-only connection beside the writer. What a unit wants to happen in
+this process once it is committed (wake a lane, show an event) it leaves with `tx.after_commit`.
+
+Survives a crash: everything for which `run` has returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StoreError(Exception):
+    """The database can't be used. The text names the file and says what to do."""
+
+
+class Transaction:
+    """One unit of work's view of the database."""
+
+    def __init__(self, connection: Connection, now: int) -> None:
+        """
+        Args:
+            connection: inside an open transaction.
+            now: the database's clock, milliseconds since the epoch.
+        """
+        self.connection = connection
+        self.now = now
+        self.callbacks: list[Callable[[], None]] = []
+
+    def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """Executes one statement."""
+        return self.connection.execute(statement, parameters)
+
+    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`, in this database's dialect."""
+        if self.connection.dialect.name == "postgresql":
+            return postgresql.insert(table)
+        return sqlite.insert(table)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Calls back on the event loop once this unit is committed, before its caller goes on; never if it fails."""
+        self.callbacks.append(callback)
+
+
+class Database(Protocol):
+    """What the rest of the gateway knows of a database."""
+
+    @property
+    def file(self) -> Path | None:
+        """The file behind it, if it is one."""
+        ...
+
+    async def run(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Executes a unit of work and returns its value once it is durable.
+
+        A cancelled caller still waits for its unit, and is cancelled then.
+
+        Raises:
+            StoreError: the database is unusable (full disk, corrupt or read-only file).
+            Exception: whatever the unit raised; nothing of it is stored.
+        """
+        ...
+
+    async def read(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Executes a unit that only reads. Sees everything committed before the call.
+
+        Raises:
+            StoreError: as in `run`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Waits for the units under way and closes."""
+        ...

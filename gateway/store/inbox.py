@@ -1,0 +1,116 @@
+"""Inboxes: each session's durable mailbox.
+
+Everything that can make a session act is a row here. A row is accepted once (`dedupe` is unique), may be due later,
+and is consumed once, in the transaction that appends it to the transcript.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import func, select, update
+
+from gateway.store.database import Transaction
+from gateway.store.schema import inbox
+
+Kind = Literal["user", "task", "announce", "steer", "send", "event"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of `inbox`."""
+
+    id: int
+    session_id: str
+    kind: Kind
+    dedupe: str
+    route: str | None
+    """None: it may enter any turn."""
+    text: str
+    sender: str | None
+    attachments: list[dict[str, str]] | None
+    run_id: str | None
+    state: Literal["pending", "consumed", "dropped"]
+    due_at: int
+    created_at: int
+    consumed_at: int | None
+    consumed_seq: int | None
+
+
+def put(
+    tx: Transaction,
+    session_id: str,
+    kind: Kind,
+    dedupe: str,
+    text: str,
+    *,
+    due_at: int | None = None,
+    **fields: Any,
+) -> tuple[Row, bool]:
+    """Accepts a row, or finds the one that was accepted under the same key; the flag says whether it is new."""
+    row_id = tx.execute(
+        tx.insert(inbox)
+        .values(
+            session_id=session_id,
+            kind=kind,
+            dedupe=dedupe,
+            text=text,
+            state="pending",
+            due_at=tx.now if due_at is None else due_at,
+            created_at=tx.now,
+            **fields,
+        )
+        .on_conflict_do_nothing()
+        .returning(inbox.c.id)
+    ).scalar()
+    found = tx.execute(select(inbox).where(inbox.c.dedupe == dedupe)).one()
+    return Row(**found._mapping), row_id is not None  # pyright: ignore[reportPrivateUsage]
+
+
+def find(tx: Transaction, dedupe: str) -> Row | None:
+    """The row that was accepted under a key."""
+    rows = _all(tx, select(inbox).where(inbox.c.dedupe == dedupe))
+    return rows[0] if rows else None
+
+
+def pending(tx: Transaction, session_id: str, *, due: bool = True) -> list[Row]:
+    """Rows that wait, oldest first; with `due` only those whose time has come."""
+    statement = select(inbox).where(inbox.c.session_id == session_id, inbox.c.state == "pending")
+    if due:
+        statement = statement.where(inbox.c.due_at <= tx.now)
+    return _all(tx, statement.order_by(inbox.c.id))
+
+
+def consume(tx: Transaction, row: Row, seq: int) -> None:
+    """Marks a row as appended at `seq`, in the unit that appends it."""
+    _mark(tx, row.id, state="consumed", consumed_at=tx.now, consumed_seq=seq)
+
+
+def drop(tx: Transaction, row: Row) -> None:
+    """Keeps a row as dropped: it will never be read, and it can be seen that it was not."""
+    _mark(tx, row.id, state="dropped", consumed_at=tx.now)
+
+
+def postpone(tx: Transaction, session_id: str, due_at: int) -> None:
+    """Moves the user's waiting messages of a session to a later time (`collect`)."""
+    tx.execute(
+        update(inbox)
+        .where(inbox.c.session_id == session_id, inbox.c.state == "pending", inbox.c.kind == "user")
+        .values(due_at=due_at)
+    )
+
+
+def next_due(tx: Transaction) -> int | None:
+    """When the next row becomes due that isn't yet."""
+    return tx.execute(
+        select(func.min(inbox.c.due_at)).where(inbox.c.state == "pending", inbox.c.due_at > tx.now)
+    ).scalar()
+
+
+def _mark(tx: Transaction, row_id: int, **fields: Any) -> None:
+    tx.execute(update(inbox).where(inbox.c.id == row_id).values(**fields))
+
+
+def _all(tx: Transaction, statement: Any) -> list[Row]:
+    return [Row(**row._mapping) for row in tx.execute(statement)]  # pyright: ignore[reportPrivateUsage]

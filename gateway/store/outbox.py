@@ -1,0 +1,170 @@
+"""The outbox: what is to be posted to a channel, written in the transaction of the message that it carries.
+
+A streamed answer's row is there, in state `streaming`, before its first delta leaves; the final commit turns that row
+into the delivery. Rows of one route are sent in the order of their ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, update
+
+from gateway.store.database import Transaction
+from gateway.store.schema import outbox
+
+
+class State(StrEnum):
+    """Where a post is on its way."""
+
+    STREAMING = "streaming"
+    """A placeholder: the answer is still being written."""
+    PENDING = "pending"
+    """To be sent, now or at `next_at`."""
+    SENDING = "sending"
+    """Handed to the platform; if the process dies now it may or may not have arrived."""
+    HELD = "held"
+    """Waits until its reader asks for it (the OpenAI-compatible API)."""
+    DELIVERED = "delivered"
+    """The platform has it."""
+    FAILED = "failed"
+    """Can't be delivered; `error` says why. Stays listed until it is retried or dropped."""
+    DROPPED = "dropped"
+    """Given up by a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One row of `outbox`."""
+
+    id: int
+    session_id: str
+    session_key: str
+    seq: int | None
+    route: str
+    text: str
+    state: State
+    attempts: int
+    next_at: int | None
+    error: str | None
+    platform_id: str | None
+    recovered: bool
+    created_at: int
+    delivered_at: int | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", State(self.state))
+
+
+def add(
+    tx: Transaction,
+    *,
+    session_id: str,
+    session_key: str,
+    route: str,
+    text: str,
+    state: State,
+    seq: int | None = None,
+) -> Post:
+    """Writes a post."""
+    post_id = tx.execute(
+        insert(outbox)
+        .values(
+            session_id=session_id,
+            session_key=session_key,
+            route=route,
+            text=text,
+            state=state,
+            seq=seq,
+            created_at=tx.now,
+            delivered_at=tx.now if state is State.DELIVERED else None,
+        )
+        .returning(outbox.c.id)
+    ).scalar_one()
+    return get(tx, post_id)
+
+
+def find(tx: Transaction, post_id: int) -> Post | None:
+    """The post with this id."""
+    found = _all(tx, select(outbox).where(outbox.c.id == post_id))
+    return found[0] if found else None
+
+
+def get(tx: Transaction, post_id: int) -> Post:
+    """The post with this id, which must exist."""
+    post = find(tx, post_id)
+    if post is None:
+        raise LookupError(f"no post {post_id} in the outbox; see `laneway outbox list`")
+    return post
+
+
+def change(tx: Transaction, post_id: int, **fields: Any) -> None:
+    """Sets columns of a post."""
+    tx.execute(update(outbox).where(outbox.c.id == post_id).values(**fields))
+
+
+def remove(tx: Transaction, post_id: int) -> None:
+    """Takes back a placeholder whose answer was not to be posted."""
+    tx.execute(delete(outbox).where(outbox.c.id == post_id, outbox.c.state == State.STREAMING))
+
+
+def streaming(tx: Transaction, session_id: str) -> Post | None:
+    """The placeholder of a session's answer, if one is open."""
+    found = _all(tx, select(outbox).where(outbox.c.session_id == session_id, outbox.c.state == State.STREAMING))
+    return found[0] if found else None
+
+
+def sendable(tx: Transaction, limit: int = 200) -> list[Post]:
+    """The first unsent post of every route, if it is due, oldest first."""
+    waiting = (State.PENDING, State.SENDING)
+    first = select(func.min(outbox.c.id)).where(outbox.c.state.in_(waiting)).group_by(outbox.c.route)
+    return _all(
+        tx,
+        select(outbox)
+        .where(outbox.c.id.in_(first), outbox.c.state == State.PENDING)
+        .where((outbox.c.next_at.is_(None)) | (outbox.c.next_at <= tx.now))
+        .order_by(outbox.c.id)
+        .limit(limit),
+    )
+
+
+def next_due(tx: Transaction) -> int | None:
+    """When the next retry is due."""
+    return tx.execute(
+        select(func.min(outbox.c.next_at)).where(outbox.c.state == State.PENDING, outbox.c.next_at > tx.now)
+    ).scalar()
+
+
+def held(tx: Transaction, session_key: str) -> list[Post]:
+    """Posts of a session that wait for their reader, oldest first."""
+    statement = select(outbox).where(outbox.c.session_key == session_key, outbox.c.state == State.HELD)
+    return _all(tx, statement.order_by(outbox.c.id))
+
+
+def listed(tx: Transaction, state: str | None, limit: int = 200) -> list[Post]:
+    """Posts in a state, or all that are neither delivered nor dropped; oldest first."""
+    statement = select(outbox)
+    if state:
+        statement = statement.where(outbox.c.state == state)
+    else:
+        statement = statement.where(outbox.c.state.not_in((State.DELIVERED, State.DROPPED, State.STREAMING)))
+    return _all(tx, statement.order_by(outbox.c.id).limit(limit))
+
+
+def counts(tx: Transaction) -> dict[str, int]:
+    """How many posts there are in each state."""
+    rows = tx.execute(select(outbox.c.state, func.count().label("number")).group_by(outbox.c.state))
+    return {str(row.state): int(row.number) for row in rows}
+
+
+def interrupted(tx: Transaction) -> int:
+    """At start-up: what was being sent when the process died is taken up again, marked; returns how many."""
+    return tx.execute(
+        update(outbox).where(outbox.c.state == State.SENDING).values(state=State.PENDING, recovered=True, next_at=None)
+    ).rowcount
+
+
+def _all(tx: Transaction, statement: Any) -> list[Post]:
+    return [Post(**row._mapping) for row in tx.execute(statement)]  # pyright: ignore[reportPrivateUsage]

@@ -1,0 +1,332 @@
+"""The tables. Times are milliseconds since the epoch, money is micro-USD, tokens are integers.
+
+Every change here comes with a migration in `migrations/versions`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+# SQLite counts rows up by itself only in a column that is declared INTEGER.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, server_default=text("false"))
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""Facts about this state as a whole: when the process was last seen alive, whether it stopped cleanly."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("current", Boolean, nullable=False, server_default=text("true")),
+    # identity
+    Column("agent_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("parent_id", Text),
+    Column("run_id", Text),
+    Column("depth", Integer, nullable=False, server_default=text("0")),
+    _flag("owned"),
+    # settings that live with the session
+    Column("model", Text),
+    Column("thinking", Text),
+    Column("queue_mode", Text),
+    Column("cwd", Text),
+    # another transcript that this one starts with
+    Column("fork_session_id", Text),
+    Column("fork_from", Integer),
+    Column("fork_upto", Integer),
+    # the turn under way
+    Column("turn_seq", Integer),
+    Column("turn_route", Text),
+    Column("last_route", Text),
+    Column("next_seq", Integer, nullable=False, server_default=text("1")),
+    Column("summary_seq", Integer),
+    # state
+    _flag("paused"),
+    _flag("closed"),
+    # claim
+    Column("claimed_by", Text),
+    _count("fence"),
+    # poison pill
+    Column("deaths", Integer, nullable=False, server_default=text("0")),
+    Column("deaths_seq", Integer),
+    _flag("needs_user"),
+    # usage of this session's own model calls
+    _count("tokens_in"),
+    _count("tokens_out"),
+    _count("cache_read"),
+    _count("cost_micro"),
+    _flag("cost_unknown"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+Index(
+    "sessions_current_key",
+    sessions.c.key,
+    unique=True,
+    sqlite_where=sessions.c.current.is_(True),
+    postgresql_where=sessions.c.current.is_(True),
+)
+Index("sessions_key", sessions.c.key)
+Index("sessions_parent", sessions.c.parent_id)
+Index("sessions_claimed", sessions.c.claimed_by)
+Index("sessions_turn", sessions.c.turn_seq)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("session_id", Text, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("route", Text),
+    Column("inbox_id", BigInteger),
+    Column("sender", Text),
+    Column("attachments", JSON),
+    # of an assistant message
+    Column("calls", JSON),
+    Column("provider", Text),
+    Column("model", Text),
+    Column("provider_state", JSON),
+    Column("tokens_in", BigInteger),
+    Column("tokens_out", BigInteger),
+    Column("cache_read", BigInteger),
+    Column("cost_micro", BigInteger),
+    # of a tool result
+    Column("parent_seq", Integer),
+    Column("call_index", Integer),
+    _flag("error"),
+    # of a summary: the last seq that it stands for
+    Column("summary_upto", Integer),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("session_id", "parent_seq", "call_index", name="messages_one_result_per_call"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("session_id", Text, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("dedupe", Text, nullable=False, unique=True),
+    Column("route", Text),
+    Column("text", Text, nullable=False),
+    Column("sender", Text),
+    Column("attachments", JSON),
+    Column("run_id", Text),
+    Column("state", Text, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("consumed_at", BigInteger),
+    Column("consumed_seq", Integer),
+    sqlite_autoincrement=True,
+)
+Index("inbox_waiting", inbox.c.session_id, inbox.c.state, inbox.c.due_at)
+Index("inbox_due", inbox.c.state, inbox.c.due_at)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("session_key", Text, nullable=False),
+    Column("requester_id", Text, nullable=False),
+    Column("requester_key", Text, nullable=False),
+    Column("parent_run_id", Text),
+    Column("route", Text),
+    Column("agent_id", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    # what was asked for, resolved
+    Column("model", Text, nullable=False),
+    Column("fallbacks", JSON),
+    Column("thinking", Text),
+    Column("cleanup", Text, nullable=False),
+    Column("context", Text, nullable=False),
+    Column("timeout_ms", BigInteger, nullable=False),
+    Column("budget_micro", BigInteger),
+    Column("budget_tokens", BigInteger),
+    Column("output_schema", JSON),
+    Column("denied_tools", JSON),
+    _count("schema_failures"),
+    # life
+    Column("status", Text, nullable=False),
+    Column("outcome", Text),
+    Column("cause", Text),
+    Column("error", Text),
+    Column("result", Text),
+    _flag("paused"),
+    _count("active_ms"),
+    Column("waiting_since", BigInteger),
+    Column("deadline_at", BigInteger),
+    Column("progress", Text),
+    Column("last_tool", Text),
+    _count("model_calls"),
+    # own usage, usage of all runs below, and what is reserved for calls in flight
+    _count("tokens_in"),
+    _count("tokens_out"),
+    _count("cache_read"),
+    _count("cost_micro"),
+    _flag("cost_unknown"),
+    _count("below_tokens_in"),
+    _count("below_tokens_out"),
+    _count("below_cache_read"),
+    _count("below_cost_micro"),
+    _count("reserved_tokens"),
+    _count("reserved_micro"),
+    # relations
+    Column("revived_from", Text),
+    Column("retry_of", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("announced_at", BigInteger),
+    Column("archive_at", BigInteger),
+    Column("archived_at", BigInteger),
+    Column("transcript_path", Text),
+)
+Index("runs_session", runs.c.session_id)
+Index("runs_requester", runs.c.requester_id, runs.c.status)
+Index("runs_parent", runs.c.parent_run_id, runs.c.status)
+Index("runs_status", runs.c.status, runs.c.created_at)
+Index("runs_archive", runs.c.archive_at)
+Index("runs_deadline", runs.c.deadline_at)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("session_id", Text, nullable=False),
+    Column("session_key", Text, nullable=False),
+    Column("seq", Integer),
+    Column("route", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_at", BigInteger),
+    Column("error", Text),
+    Column("platform_id", Text),
+    _flag("recovered"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger),
+    sqlite_autoincrement=True,
+)
+Index("outbox_state", outbox.c.state, outbox.c.next_at)
+Index("outbox_route", outbox.c.route, outbox.c.id)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("type", Text, nullable=False),
+    Column("session_id", Text),
+    Column("session_key", Text),
+    Column("run_id", Text),
+    Column("data", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("session_id", Text, nullable=False),
+    Column("session_key", Text, nullable=False),
+    Column("run_id", Text),
+    Column("agent_id", Text, nullable=False),
+    Column("assistant_seq", Integer, nullable=False),
+    Column("call_index", Integer, nullable=False),
+    Column("route", Text),
+    Column("tool", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("pattern", Text),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    UniqueConstraint("session_id", "assistant_seq", "call_index", name="approvals_one_per_call"),
+    sqlite_autoincrement=True,
+)
+Index("approvals_state", approvals.c.state)
+
+spending = Table(
+    "spending",
+    metadata,
+    Column("agent_id", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    _count("cost_micro"),
+    _count("reserved_micro"),
+)
+"""What each agent has spent per UTC day, for `agents.list[].budgetUsd`."""
+
+allowed_commands = Table(
+    "allowed_commands",
+    metadata,
+    Column("agent_id", Text, primary_key=True),
+    Column("pattern", Text, primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("session_id", Text, nullable=False),
+    Column("pgid", Integer, nullable=False),
+    Column("started", Text, nullable=False),
+    Column("boot_id", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("answer", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+listings = Table(
+    "listings",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("sender", Text, primary_key=True),
+    Column("run_ids", JSON, nullable=False),
+)
+"""What `/subagents list` last showed to whom, so that an index means what its reader saw (spec/subagents.md 25)."""

@@ -1,0 +1,276 @@
+"""Sessions: conversations with one agent, who works on them now, and the turn under way.
+
+A session's `fence` is raised whenever its ownership changes; every write that depends on ownership carries it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import func, select, update
+
+from gateway.routes import Route
+from gateway.store.database import Transaction
+from gateway.store.schema import inbox, runs, sessions
+
+Kind = Literal["main", "subagent"]
+
+
+class FenceLost(Exception):
+    """Somebody else has stopped, taken or finished this session: its former owner writes nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One row of `sessions`."""
+
+    id: str
+    key: str
+    current: bool
+    """False: `/new` has put another session in its place."""
+    agent_id: str
+    kind: Kind
+    lane: str
+    parent_id: str | None
+    """The session that asked for this one."""
+    run_id: str | None
+    """The run that lives in it, the newest if it was revived."""
+    depth: int
+    owned: bool
+    """Belongs to an owner: `exec` and memory are for those only."""
+    model: str | None
+    """What the user chose with `/model`."""
+    thinking: str | None
+    queue_mode: str | None
+    cwd: str | None
+    fork_session_id: str | None
+    fork_from: int | None
+    fork_upto: int | None
+    turn_seq: int | None
+    """First message of the turn under way; None: no turn."""
+    turn_route: str | None
+    last_route: str | None
+    next_seq: int
+    summary_seq: int | None
+    """The message that stands for everything up to its `summary_upto`."""
+    paused: bool
+    closed: bool
+    """Its run has ended: nothing wakes it until it is revived."""
+    claimed_by: str | None
+    fence: int
+    deaths: int
+    deaths_seq: int | None
+    needs_user: bool
+    """Set aside after repeated deaths of the process; waits for its user."""
+    tokens_in: int
+    tokens_out: int
+    cache_read: int
+    cost_micro: int
+    cost_unknown: bool
+    created_at: int
+    updated_at: int
+
+    @property
+    def route(self) -> Route | None:
+        """The route of the turn under way."""
+        return Route.from_json(self.turn_route) if self.turn_route else None
+
+
+def _one(tx: Transaction, statement: Any) -> Session | None:
+    row = tx.execute(statement).first()
+    return Session(**row._mapping) if row else None  # pyright: ignore[reportPrivateUsage]
+
+
+def find(tx: Transaction, session_id: str) -> Session | None:
+    """The session with this id."""
+    return _one(tx, select(sessions).where(sessions.c.id == session_id))
+
+
+def get(tx: Transaction, session_id: str) -> Session:
+    """The session with this id, which must exist."""
+    session = find(tx, session_id)
+    if session is None:
+        raise FenceLost(f"session {session_id} no longer exists")
+    return session
+
+
+def by_key(tx: Transaction, key: str) -> Session | None:
+    """The session that a key names now."""
+    return _one(tx, select(sessions).where(sessions.c.key == key, sessions.c.current.is_(True)))
+
+
+def create(
+    tx: Transaction, *, key: str, agent_id: str, kind: Kind = "main", lane: str = "main", **fields: Any
+) -> Session:
+    """Creates a session and returns it.
+
+    Args:
+        tx: the unit of work.
+        key: `agent:<agentId>:…`, not in use by a current session.
+        agent_id: whose conversation it is.
+        kind: `main` or `subagent`.
+        lane: where its turns run.
+        fields: any other column.
+    """
+    session_id = str(uuid.uuid4())
+    tx.execute(
+        sessions.insert().values(
+            id=session_id,
+            key=key,
+            agent_id=agent_id,
+            kind=kind,
+            lane=lane,
+            created_at=tx.now,
+            updated_at=tx.now,
+            **fields,
+        )
+    )
+    return get(tx, session_id)
+
+
+def change(tx: Transaction, session_id: str, **fields: Any) -> None:
+    """Sets columns of a session, whoever owns it."""
+    tx.execute(update(sessions).where(sessions.c.id == session_id).values(updated_at=tx.now, **fields))
+
+
+def claim(tx: Transaction, session_id: str, instance: str) -> Session | None:
+    """Takes a session for this process, raising its fence (spec/architecture.md, protocol 4).
+
+    Returns None if it may not run: paused, closed, set aside or gone.
+    """
+    tx.execute(
+        update(sessions)
+        .where(
+            sessions.c.id == session_id,
+            sessions.c.paused.is_(False),
+            sessions.c.closed.is_(False),
+            sessions.c.needs_user.is_(False),
+        )
+        .values(claimed_by=instance, fence=sessions.c.fence + 1, updated_at=tx.now)
+    )
+    session = find(tx, session_id)
+    return session if session and session.claimed_by == instance and not session.paused else None
+
+
+def owned(tx: Transaction, session_id: str, fence: int) -> Session:
+    """The session, if the fence still holds.
+
+    Raises:
+        FenceLost: it doesn't.
+    """
+    session = find(tx, session_id)
+    if session is None or session.fence != fence:
+        raise FenceLost(f"session {session_id}: fence {fence} was taken over")
+    return session
+
+
+def write(tx: Transaction, session_id: str, fence: int, **fields: Any) -> None:
+    """Sets columns of a session that the caller owns.
+
+    Raises:
+        FenceLost: he doesn't any more.
+    """
+    done = tx.execute(
+        update(sessions)
+        .where(sessions.c.id == session_id, sessions.c.fence == fence)
+        .values(updated_at=tx.now, **fields)
+    )
+    if not done.rowcount:
+        raise FenceLost(f"session {session_id}: fence {fence} was taken over")
+
+
+def take_seq(tx: Transaction, session_id: str, fence: int | None) -> int:
+    """The next free place in the transcript; checks the fence on the way (None: the caller took the session over)."""
+    statement = update(sessions).where(sessions.c.id == session_id)
+    if fence is not None:
+        statement = statement.where(sessions.c.fence == fence)
+    seq = tx.execute(
+        statement.values(next_seq=sessions.c.next_seq + 1, updated_at=tx.now).returning(sessions.c.next_seq)
+    ).scalar()
+    if seq is None:
+        raise FenceLost(f"session {session_id}: fence {fence} was taken over")
+    return int(seq) - 1
+
+
+def take_over(tx: Transaction, session_id: str) -> int:
+    """Takes a session from whoever owns it and leaves it unowned; returns the new fence.
+
+    The caller tells the former owner after the commit (`Lanes.cancel`).
+    """
+    fence = tx.execute(
+        update(sessions)
+        .where(sessions.c.id == session_id)
+        .values(fence=sessions.c.fence + 1, claimed_by=None, updated_at=tx.now)
+        .returning(sessions.c.fence)
+    ).scalar()
+    return int(fence or 0)
+
+
+def renew(tx: Transaction, old: Session) -> Session:
+    """Puts a fresh session behind the same key; what waits in the old one's inbox moves over (`/new`)."""
+    change(tx, old.id, current=False)
+    fresh = create(
+        tx,
+        key=old.key,
+        agent_id=old.agent_id,
+        kind=old.kind,
+        lane=old.lane,
+        owned=old.owned,
+        model=old.model,
+        thinking=old.thinking,
+        queue_mode=old.queue_mode,
+        cwd=old.cwd,
+        last_route=old.last_route,
+    )
+    tx.execute(
+        update(inbox).where(inbox.c.session_id == old.id, inbox.c.state == "pending").values(session_id=fresh.id)
+    )
+    return fresh
+
+
+def subtree(tx: Transaction, session_id: str) -> list[str]:
+    """Ids of a session and of every session that was spawned below it, at any depth."""
+    below = select(sessions.c.id).where(sessions.c.id == session_id).cte("below", recursive=True)
+    below = below.union(select(runs.c.session_id).where(runs.c.requester_id == below.c.id))
+    return [str(row[0]) for row in tx.execute(select(below.c.id))]
+
+
+def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
+    """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first."""
+    waiting = select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= tx.now)
+    rows = tx.execute(
+        select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
+        .where(
+            sessions.c.turn_seq.is_not(None) | sessions.c.id.in_(waiting),
+            sessions.c.paused.is_(False),
+            sessions.c.closed.is_(False),
+            sessions.c.needs_user.is_(False),
+        )
+        .order_by(sessions.c.created_at, sessions.c.key)
+    )
+    return [(str(row.id), str(row.lane), row.turn_seq is not None) for row in rows]
+
+
+def page(tx: Transaction, *, kind: str | None, before: int | None, limit: int) -> list[Session]:
+    """Current sessions, the last used first.
+
+    Args:
+        tx: the unit of work.
+        kind: `main`, `subagent` or None for both.
+        before: only those last used before this time (milliseconds).
+        limit: how many at most.
+    """
+    statement = select(sessions).where(sessions.c.current.is_(True))
+    if kind:
+        statement = statement.where(sessions.c.kind == kind)
+    if before is not None:
+        statement = statement.where(sessions.c.updated_at < before)
+    statement = statement.order_by(sessions.c.updated_at.desc(), sessions.c.id).limit(limit)
+    return [Session(**row._mapping) for row in tx.execute(statement)]  # pyright: ignore[reportPrivateUsage]
+
+
+def count(tx: Transaction) -> int:
+    """How many sessions there are now."""
+    return int(tx.execute(select(func.count()).where(sessions.c.current.is_(True))).scalar_one())

@@ -1,0 +1,262 @@
+"""The embedded database: one SQLite file, one writer thread, read-only connections beside it.
+
+WAL with `synchronous=FULL` (`database.durability: "full"`): what was accepted survives a power cut; with `"process"`
+(`NORMAL`) it survives the death of the process. Units of work that wait together are committed together, each in a
+savepoint of its own, so that one that fails takes no other with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import NullPool
+
+from gateway import failpoints
+from gateway.store.database import StoreError, Transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_BATCH = 64
+_READERS = 2
+_BUSY_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Job:
+    name: str
+    unit: Callable[[Transaction], Any]
+    future: asyncio.Future[Any]
+    callbacks: list[Callable[[], None]]
+    value: Any = None
+    error: BaseException | None = None
+
+
+def connect(file: Path, *, durability: Literal["full", "process"] = "full", read_only: bool = False) -> Connection:
+    """Opens one connection whose transactions are begun and ended by hand.
+
+    Raises:
+        StoreError: the file can't be opened, isn't a database or can't be written.
+    """
+
+    def opened() -> sqlite3.Connection:
+        mode = "ro" if read_only else "rwc"
+        raw = sqlite3.connect(
+            f"{file.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=_BUSY_SECONDS,
+            cached_statements=256,
+        )
+        raw.execute("pragma foreign_keys=on")
+        if not read_only:
+            raw.execute("pragma journal_mode=wal")
+            raw.execute(f"pragma synchronous={'full' if durability == 'full' else 'normal'}")
+        raw.execute("pragma temp_store=memory")
+        raw.execute("pragma cache_size=-4096")
+        return raw
+
+    engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
+    try:
+        return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    except (DBAPIError, sqlite3.Error) as error:
+        raise explain(error, file) from error
+
+
+def explain(error: Exception, file: Path) -> StoreError:
+    """What an error of SQLite means to a person, naming the file."""
+    text = str(getattr(error, "orig", None) or error)
+    advice = "see `laneway doctor`"
+    for sign, meaning in (
+        ("malformed", "the file is damaged; restore a backup with `laneway restore`, or move the file away"),
+        ("not a database", "this isn't a SQLite database; move it away or choose another LANEWAY_HOME"),
+        ("readonly", "the file or its folder can't be written; check its owner and permissions"),
+        (
+            "unable to open",
+            "the file or its folder can't be opened; check that it exists and its permissions",
+        ),
+        ("full", "the disk is full; free some space, what was accepted before is intact"),
+        ("disk I/O", "the disk reports an error; check it, what was accepted before is intact"),
+        ("locked", "another program holds the file; close it"),
+    ):
+        if sign in text:
+            advice = meaning
+            break
+    return StoreError(f"database {file}: {text}: {advice}")
+
+
+class SqliteDatabase:
+    """`Database` on one SQLite file."""
+
+    def __init__(self, file: Path, durability: Literal["full", "process"] = "full") -> None:
+        """Opens the file, which must have been migrated.
+
+        Raises:
+            StoreError: it can't be used.
+        """
+        self._file = file
+        self._loop = asyncio.get_running_loop()
+        self._connection = connect(file, durability=durability)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="laneway-writer", daemon=True)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="laneway-reader")
+        self._local = threading.local()
+        self._opened: list[Connection] = []
+        self._closed = False
+        self._writer.start()
+
+    @property
+    def file(self) -> Path | None:
+        """The file behind it."""
+        return self._file
+
+    async def run(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Database.run`."""
+        if self._closed:
+            raise StoreError(f"database {self._file}: it is closed")
+        job = _Job(
+            getattr(unit, "__name__", "unit"),
+            partial(_call, unit, args, kwargs),
+            self._loop.create_future(),
+            [],
+        )
+        self._jobs.put(job)
+        return await _settled(job.future)
+
+    async def read(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Database.read`."""
+        return await self._loop.run_in_executor(self._readers, self._read, partial(_call, unit, args, kwargs))
+
+    async def close(self) -> None:
+        """See `Database.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        await asyncio.to_thread(self._writer.join)
+        await asyncio.to_thread(self._readers.shutdown)
+        for connection in [*self._opened, self._connection]:
+            connection.close()
+
+    def _read(self, unit: Callable[[Transaction], T]) -> T:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = connect(self._file, read_only=True)
+            self._opened.append(connection)
+        try:
+            connection.exec_driver_sql("begin")
+            try:
+                return unit(Transaction(connection, _now()))
+            finally:
+                connection.exec_driver_sql("rollback")
+        except DBAPIError as error:
+            raise explain(error, self._file) from error
+
+    def _write(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            batch, last = [first], False
+            while len(batch) < _BATCH:
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if job is None:
+                    last = True
+                    break
+                batch.append(job)
+            self._commit(batch)
+            self._loop.call_soon_threadsafe(_settle, batch)
+            if last:
+                return
+
+    def _commit(self, batch: list[_Job]) -> None:
+        execute = self._connection.exec_driver_sql
+        try:
+            execute("begin immediate")
+            for job in batch:
+                self._execute(job, alone=len(batch) == 1)
+            for job in batch:
+                failpoints.hit(f"before:{job.name}")
+            execute("commit")
+            for job in batch:
+                failpoints.hit(f"after:{job.name}")
+        except DBAPIError as error:
+            failure = explain(error, self._file)
+            for job in batch:
+                job.error = job.error or failure
+            self._rollback()
+
+    def _execute(self, job: _Job, *, alone: bool) -> None:
+        execute = self._connection.exec_driver_sql
+        tx = Transaction(self._connection, _now())
+        if not alone:
+            execute("savepoint unit")
+        try:
+            job.value = job.unit(tx)
+            job.callbacks = tx.callbacks
+        except BaseException as error:
+            storage = isinstance(error, DBAPIError) and not isinstance(error, IntegrityError)
+            job.error = explain(error, self._file) if isinstance(error, Exception) and storage else error
+            execute("rollback" if alone else "rollback to unit")
+            if alone:
+                execute("begin")
+        if not alone:
+            execute("release unit")
+
+    def _rollback(self) -> None:
+        raw = self._connection.connection.driver_connection
+        if isinstance(raw, sqlite3.Connection) and raw.in_transaction:
+            raw.rollback()
+
+
+def _call(unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Transaction) -> T:
+    return unit(tx, *args, **kwargs)
+
+
+def _settle(batch: list[_Job]) -> None:
+    for job in batch:
+        if job.error is None:
+            for callback in job.callbacks:
+                callback()
+    for job in batch:
+        if job.future.cancelled():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.value)
+
+
+async def _settled(future: asyncio.Future[T]) -> T:
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            if future.cancelled():
+                raise
+            cancelled = error
+        except BaseException:
+            if not future.done():
+                raise
+    if cancelled is not None:
+        future.exception()  # marks it as seen: the caller is cancelled either way
+        raise cancelled
+    return future.result()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

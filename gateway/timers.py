@@ -1,0 +1,68 @@
+"""Alarms: due times that stand in tables, waited for without polling.
+
+An alarm asks its table for the next due time, sleeps until then, and is rung whenever an earlier one may have been
+written. Nothing survives a crash and nothing needs to. A slow sweep is the net below it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from gateway.store.database import StoreError
+
+SWEEP_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class Alarm:
+    """Does its work whenever something is due, or when it is rung."""
+
+    def __init__(
+        self, name: str, next_due: Callable[[], Awaitable[int | None]], work: Callable[[], Awaitable[None]]
+    ) -> None:
+        """
+        Args:
+            name: of its task.
+            next_due: the next due time in milliseconds, None if there is none.
+            work: does all that is due.
+        """
+        self._name = name
+        self._next_due = next_due
+        self._work = work
+        self._rung = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins, with a first round at once."""
+        self._rung.set()
+        self._task = asyncio.create_task(self._run(), name=f"alarm:{self._name}")
+
+    def ring(self) -> None:
+        """Something may be due earlier than was known."""
+        self._rung.set()
+
+    async def stop(self) -> None:
+        """Ends it; a round under way is finished."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self) -> None:
+        wait = 0.0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._rung.wait(), wait)
+            self._rung.clear()
+            try:
+                await asyncio.shield(self._work())
+                due = await self._next_due()
+            except StoreError:
+                log.exception("%s: waiting for the database", self._name)
+                due = None
+            wait = SWEEP_SECONDS if due is None else min(SWEEP_SECONDS, max(0.0, due / 1000 - time.time()))

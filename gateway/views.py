@@ -1,0 +1,146 @@
+"""What people and programs see of the records: JSON in camelCase, times in ISO 8601, money in USD."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.agent.messages import Usage
+from gateway.routes import Route
+from gateway.store.runs import Run
+from gateway.store.transcript import Message
+
+LABEL_CHARS = 80
+ERROR_CHARS = 500
+
+
+def iso(milliseconds: int | None) -> str | None:
+    """A stored time as ISO 8601 in UTC."""
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def usd(micro: int | None) -> float | None:
+    """micro-USD as USD."""
+    return None if micro is None else micro / 1_000_000
+
+
+def capped(text: str, limit: int) -> str:
+    """One line of at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def duration(milliseconds: int) -> str:
+    """A runtime as people read it: `45s`, `2m31s`, `1h04m`."""
+    seconds = max(0, milliseconds) // 1000
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02d}s"
+    return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
+
+
+def count(tokens: int) -> str:
+    """A number of tokens as people read it: `812`, `4.3k`, `1.2M`."""
+    if tokens < 1000:
+        return str(tokens)
+    return f"{tokens / 1000:.1f}k" if tokens < 1_000_000 else f"{tokens / 1_000_000:.1f}M"
+
+
+def money(micro: int | None) -> str | None:
+    """A cost as people read it, or None where a price is unknown."""
+    if micro is None:
+        return None
+    return f"${micro / 1_000_000:.4f}" if micro < 10_000_000 else f"${micro / 1_000_000:.2f}"
+
+
+def runtime_ms(run: Run, now: int) -> int:
+    """How long a run has been at work: from its start to its end, or until now."""
+    if run.started_at is None:
+        return 0
+    return (run.ended_at or now) - run.started_at
+
+
+def tokens_json(usage: Usage) -> dict[str, int]:
+    """Tokens as JSON; `input` includes what was read from a cache."""
+    return {
+        "input": usage.input,
+        "output": usage.output,
+        "cacheRead": usage.cache_read,
+        "total": usage.input + usage.output,
+    }
+
+
+def run_json(run: Run, now: int, position: int | None = None) -> dict[str, Any]:
+    """A run as JSON.
+
+    Args:
+        run: the record.
+        now: milliseconds, for the runtime of an open run.
+        position: its place in its lane's queue.
+    """
+    total = run.total
+    return {
+        "runId": run.id,
+        "sessionKey": run.session_key,
+        "requesterKey": run.requester_key,
+        "parentRunId": run.parent_run_id,
+        "agentId": run.agent_id,
+        "label": run.label,
+        "task": run.task,
+        "status": run.status.value,
+        "outcome": run.outcome.value if run.outcome else None,
+        "error": run.error,
+        "depth": run.depth,
+        "model": run.model,
+        "thinking": run.thinking,
+        "position": position,
+        "tokens": tokens_json(total),
+        "costUsd": usd(total.cost_micro),
+        "createdAt": iso(run.created_at),
+        "startedAt": iso(run.started_at),
+        "endedAt": iso(run.ended_at),
+        "archiveAt": iso(run.archive_at),
+        "runtimeSeconds": runtime_ms(run, now) / 1000,
+        "lastTool": run.last_tool,
+        "progress": run.progress,
+        "result": run.result,
+        "revivedFrom": run.revived_from,
+        "retryOf": run.retry_of,
+        "transcriptPath": run.transcript_path,
+    }
+
+
+def message_json(message: Message) -> dict[str, Any]:
+    """A transcript's message as JSON; also one line of a transcript file."""
+    usage = Usage(message.tokens_in or 0, message.tokens_out or 0, message.cache_read or 0)
+    return {
+        "seq": message.seq,
+        "role": message.role,
+        "kind": message.kind,
+        "text": message.text,
+        "calls": [{"name": call.name, "arguments": call.arguments} for call in message.tool_calls],
+        "parentSeq": message.parent_seq,
+        "callIndex": message.call_index,
+        "error": message.error,
+        "model": f"{message.provider}/{message.model}" if message.model else None,
+        "tokens": tokens_json(usage) if message.tokens_in is not None else None,
+        "costUsd": usd(message.cost_micro),
+        "route": route_json(message.route),
+        "createdAt": iso(message.created_at),
+    }
+
+
+def route_json(route: str | None) -> dict[str, Any] | None:
+    """A stored route as JSON."""
+    if route is None:
+        return None
+    parsed = Route.from_json(route)
+    return {
+        "channel": parsed.channel,
+        "account": parsed.account,
+        "chat": parsed.chat,
+        "thread": parsed.thread,
+    }
