@@ -42,21 +42,18 @@ from gateway.metrics import Metrics
 from gateway.plugins import LaneSpec, Plugin, Registry, load_plugins
 from gateway.posting import Posting
 from gateway.recovery import Recovery
-from gateway.store import inbox, runs, sessions
 from gateway.store.database import Database, Transaction
 from gateway.store.lock import StateLock
 from gateway.store.open import open_database
-from gateway.store.runs import Outcome
 from gateway.store.schema import sessions as sessions_table
-from gateway.timers import Alarm
 from gateway.tools.core import core_tools
 from gateway.tools.processes import kill_survivors
 from gateway.tools.redact import Redactor
 from gateway.tools.web import Fetcher
 from gateway.transcripts import TranscriptFiles
+from gateway.upkeep import Upkeep
 
 MAIN_LANE = "main"
-ALONE_CHECK_SECONDS = 0.2
 STOPPED = 0
 
 log = logging.getLogger(__name__)
@@ -145,7 +142,7 @@ class Gateway:
         self.intake = GatewayIntake(self, database, self.queues, self.registry.commands, self.metrics)
         self.recovery = Recovery(self.lifecycle, self.posting)
         self.http = HttpServer(self)
-        self._alarms = self._make_alarms()
+        self.upkeep = Upkeep(database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
         self.registry.composed = self
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -164,13 +161,8 @@ class Gateway:
             await hook()
         self.url = await self.http.start(allow_other_port=self.options.allow_other_port)
         self._spawn(self._prepare_models(), "prepare-models")
-        for session_id in recovered.suspects:
-            await self._resume_alone(session_id)
-        await self._enqueue_unfinished()
-        self.lanes.start(self.turns.activate)
+        await self.upkeep.start(self.turns.activate, recovered.suspects)
         self.deliverer.start()
-        for alarm in self._alarms:
-            alarm.start()
         for channel in self.registry.channels.values():
             await channel.start(self.intake)
         self.ready = True
@@ -183,8 +175,7 @@ class Gateway:
         for channel in self.registry.channels.values():
             await channel.stop()
         await self.lanes.drain(self.config.gateway.drain_seconds)
-        for alarm in self._alarms:
-            await alarm.stop()
+        await self.upkeep.stop()
         await self.deliverer.stop()
         for task in self._background:
             task.cancel()
@@ -219,10 +210,9 @@ class Gateway:
     async def _reload(self) -> None:
         await self.reload()
 
-    def ring(self) -> None:
-        """Something may be due earlier than was known."""
-        for alarm in self._alarms:
-            alarm.ring()
+    def ring(self, at: int) -> None:
+        """Something is due at this time (milliseconds), which may be earlier than was known."""
+        self.upkeep.ring(at)
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
@@ -243,67 +233,6 @@ class Gateway:
 
     def _make_redactor(self, config: Config) -> Redactor:
         return Redactor({*config.secret_values(), own_token(config, self.paths)})
-
-    def _make_alarms(self) -> tuple[Alarm, ...]:
-        chores = (Alarm(chore.name, chore.next_due, chore.work) for chore in self.registry.chores)
-        return (
-            Alarm("inbox", self._next_row, self._enqueue_due),
-            Alarm("deadlines", self._next_deadline, self._end_overdue),
-            Alarm("sweep", self._never, self._sweep),
-            *chores,
-        )
-
-    async def _next_row(self) -> int | None:
-        return await self.database.read(inbox.next_due)
-
-    async def _next_deadline(self) -> int | None:
-        return await self.database.read(runs.next_due, "deadline_at")
-
-    async def _never(self) -> None:
-        return None
-
-    # --- work -----------------------------------------------------------------------------------------------------
-
-    async def _enqueue_unfinished(self) -> None:
-        """Asks for every session that has something to do; those at work before go first."""
-        for session_id, lane, started in await self.database.read(sessions.unfinished):
-            if not self.lanes.is_running(session_id):
-                self.lanes.push(lane, session_id, -1 if started else 0)
-
-    async def _enqueue_due(self) -> None:
-        if self.ready:
-            await self._enqueue_unfinished()
-
-    async def _end_overdue(self) -> None:
-        """Ends runs whose time ran out while they waited for their children."""
-        for run in await self.database.read(runs.due, "deadline_at"):
-            await self.database.run(
-                self.lifecycle.finish,
-                run.id,
-                Outcome.TIMEOUT,
-                error=f"it used up its {run.timeout_ms / 1000:g} s (runTimeoutSeconds)",
-                cause="timeout",
-            )
-
-    async def _sweep(self) -> None:
-        """The net below all events."""
-        await self.database.run(self.recovery.sweep)
-        await self.database.run(self.events.prune)
-        if self.ready:
-            await self._enqueue_unfinished()
-
-    async def _resume_alone(self, session_id: str) -> None:
-        """Resumes a session under suspicion while nothing else runs, until it has grown or rests."""
-        await self.database.run(self.recovery.alone, session_id)
-        before = (await self.database.read(sessions.get, session_id)).next_seq
-        task = self._spawn(self.turns.activate(session_id), f"alone:{session_id}")
-        while not task.done():
-            await asyncio.wait({task}, timeout=ALONE_CHECK_SECONDS)
-            session = await self.database.read(sessions.find, session_id)
-            if session is None or session.next_seq > before:
-                break
-        await self.database.run(self.recovery.alone, None)
-        await asyncio.wait({task})
 
     async def _prepare_models(self) -> None:
         await self.models.prepare(configured_models(self.config))

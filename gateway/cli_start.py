@@ -13,11 +13,12 @@ from gateway.cli_errors import exit_code
 from gateway.cli_logging import LEVELS, configure
 from gateway.config import ConfigError
 from gateway.config.paths import Paths
+from gateway.http.server import ListenError
 from gateway.plugins import PluginError
 from gateway.store.database import StoreError
 from gateway.store.lock import LockHeld
 
-EXPECTED = (ConfigError, LockHeld, PluginError, StoreError, OSError)
+EXPECTED = (ConfigError, ListenError, LockHeld, PluginError, StoreError, OSError)
 """Reasons not to start whose text is for a person."""
 
 

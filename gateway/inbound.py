@@ -46,8 +46,8 @@ class Queues:
     lanes: Lanes
     events: EventLog
     config: Callable[[], Config]
-    due: Callable[[], None]
-    """Tells the alarm that a row has been put off."""
+    due: Callable[[int], None]
+    """Tells the alarm that a row has been put off until then (milliseconds)."""
 
     def accept(self, tx: Transaction, message: InboundMessage) -> Accepted:
         """Commits a message to its session's inbox, creating the session if need be."""
@@ -72,8 +72,9 @@ class Queues:
         sessions.change(tx, session.id, last_route=message.route.to_json(), needs_user=False)
         self._tell(tx, session, row, message)
         if mode == "collect":
-            inbox.postpone(tx, session.id, tx.now + self.config().messages.queue.debounce_ms)
-            tx.after_commit(self.due)
+            quiet = tx.now + self.config().messages.queue.debounce_ms
+            inbox.postpone(tx, session.id, quiet)
+            tx.after_commit(lambda: self.due(quiet))
         elif mode == "interrupt":
             self.steps.stop_turn(tx, session, "interrupted by a newer message of the user")
         self.lanes.enqueue(tx, session.lane, session.id, RESUMED if session.turn_seq else FRESH)

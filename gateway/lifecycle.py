@@ -48,8 +48,8 @@ class Lifecycle:
     files: TranscriptFiles
     kinds: Mapping[str, Announcer]
     config: Callable[[], Config]
-    due: Callable[[], None]
-    """Tells the alarms that a due time has been written."""
+    due: Callable[[int], None]
+    """Tells the alarms that a due time (milliseconds) has been written."""
 
     def start(self, tx: Transaction, run: Run) -> Run:
         """Its session has begun to work: the time spent waiting for children counts, time in the queue doesn't."""
@@ -65,15 +65,15 @@ class Lifecycle:
 
     def wait(self, tx: Transaction, run: Run) -> Run:
         """It has nothing to do until its children have settled."""
-        left = run.timeout_ms - run.active_ms
+        deadline = tx.now + max(0, run.timeout_ms - run.active_ms) if run.timeout_ms else None
         runs.change(
             tx,
             run.id,
             status=Status.WAITING,
             waiting_since=tx.now,
-            deadline_at=tx.now + max(0, left) if run.timeout_ms else None,
+            deadline_at=deadline,
         )
-        tx.after_commit(self.due)
+        self._wake_at(tx, deadline)
         return self.tell(tx, run.id, "waiting")
 
     def pause(self, tx: Transaction, run: Run) -> list[Run]:
@@ -157,7 +157,6 @@ class Lifecycle:
             **self._stop_waiting(tx, run),
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
-        tx.after_commit(self.due)
         return self._announce(tx, run.id)
 
     def tell(self, tx: Transaction, run_id: str, change: str) -> Run:
@@ -199,7 +198,7 @@ class Lifecycle:
         found = self.requester(tx, run)
         text = self.kinds[run.kind].announcement(tx, run) if run.kind in self.kinds else None
         if found is None or text is None:
-            runs.change(tx, run.id, announced_at=tx.now, archive_at=self._archive_at(tx, run, soon=True))
+            self._plan_archive(tx, run, soon=True, announced_at=tx.now)
             return run
         session, note = found
         inbox.put(
@@ -211,7 +210,7 @@ class Lifecycle:
             route=run.route,
             run_id=run.id,
         )
-        runs.change(tx, run.id, archive_at=self._archive_at(tx, run, soon=session.closed))
+        self._plan_archive(tx, run, soon=session.closed)
         if not session.closed:
             self.lanes.enqueue(tx, session.lane, session.id, RESUMED)
         return run
@@ -220,11 +219,20 @@ class Lifecycle:
         """A run's announcement has been consumed by its requester."""
         run = runs.find(tx, run_id)
         if run is not None and run.announced_at is None:
-            runs.change(tx, run_id, announced_at=tx.now)
             if run.archived_at is None:
-                runs.change(tx, run_id, archive_at=self._archive_at(tx, run, soon=True))
-            tx.after_commit(self.due)
+                self._plan_archive(tx, run, soon=True, announced_at=tx.now)
+            else:
+                runs.change(tx, run_id, announced_at=tx.now)
             tx.after_commit(lambda: self.metrics.announced((tx.now - (run.ended_at or tx.now)) / 1000))
+
+    def _plan_archive(self, tx: Transaction, run: Run, *, soon: bool, **fields: int) -> None:
+        moment = self._archive_at(tx, run, soon=soon)
+        runs.change(tx, run.id, archive_at=moment, **fields)
+        self._wake_at(tx, moment)
+
+    def _wake_at(self, tx: Transaction, moment: int | None) -> None:
+        if moment is not None:
+            tx.after_commit(lambda: self.due(moment))
 
     def _archive_at(self, tx: Transaction, run: Run, *, soon: bool) -> int | None:
         if run.cleanup == "delete":

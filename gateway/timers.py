@@ -36,15 +36,17 @@ class Alarm:
         self._work = work
         self._rung = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._planned = 0.0
 
     def start(self) -> None:
         """Begins, with a first round at once."""
         self._rung.set()
         self._task = asyncio.create_task(self._run(), name=f"alarm:{self._name}")
 
-    def ring(self) -> None:
-        """Something may be due earlier than was known."""
-        self._rung.set()
+    def ring(self, at: int | None = None) -> None:
+        """Something is due now, or at a time (milliseconds) that may be earlier than was known."""
+        if at is None or at < self._planned:
+            self._rung.set()
 
     async def stop(self) -> None:
         """Ends it; a round under way is finished."""
@@ -66,3 +68,4 @@ class Alarm:
                 log.exception("%s: waiting for the database", self._name)
                 due = None
             wait = SWEEP_SECONDS if due is None else min(SWEEP_SECONDS, max(0.0, due / 1000 - time.time()))
+            self._planned = (time.time() + wait) * 1000

@@ -31,11 +31,26 @@ class Archive:
         return await self._registry.gateway.database.read(runs.next_due, "archive_at")
 
     async def work(self) -> None:
-        """Archives all that is due, and purges what `retention` no longer keeps."""
+        """Archives all that is due."""
         database = self._registry.gateway.database
         for run in await database.read(runs.due, "archive_at"):
             await database.run(self.archive, run.id)
-        await database.run(self.purge)
+
+    async def next_purge(self) -> int | None:
+        """Retention is a matter of days: the net is often enough."""
+        return None
+
+    async def purge_old(self) -> None:
+        """Purges what `retention` no longer keeps."""
+        database = self._registry.gateway.database
+        if await database.read(self.has_old):
+            await database.run(self.purge)
+
+    def has_old(self, tx: Transaction) -> bool:
+        """Whether anything is old enough to go."""
+        retention = self._registry.gateway.config.retention
+        days = [each for each in (retention.deleted_days, retention.runs_days) if each]
+        return bool(days) and bool(_archived_before(tx, tx.now - int(min(days) * DAY_MS)))
 
     def archive(self, tx: Transaction, run_id: str) -> None:
         """Archives one run; one whose session has been revived since waits for that run's end."""

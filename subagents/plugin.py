@@ -64,6 +64,7 @@ class SubagentsPlugin:
         registry.prompt_section(active_runs_section)
         registry.output_check(output_fault)
         registry.chore(Chore("archive", archive.next_due, archive.work))
+        registry.chore(Chore("retention", archive.next_purge, archive.purge_old))
         registry.on_startup(restart.apply)
         registry.on_shutdown(control.close)
 

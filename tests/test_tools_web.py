@@ -64,7 +64,7 @@ async def _answer(request: web.Request) -> web.Response:
 async def url() -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/{path:.*}", _answer)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

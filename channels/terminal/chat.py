@@ -70,6 +70,7 @@ class Chat:
         self.status = await self.link.call(lambda client: client.status())
         self.commands = await self.link.call(lambda client: client.commands())
         await self._sync()
+        await self._ask_again()
         opened = asyncio.create_task(self._subscription.connected.wait(), name="chat:connected")
         self._tasks = [
             asyncio.create_task(self._follow(), name="chat:follow"),
@@ -191,6 +192,13 @@ class Chat:
         self.session = await self._session()
         runs = (await self.link.call(lambda client: client.runs(session=self.key, status="open", limit=RUNS))).runs
         self.conversation.sync(self.session, runs)
+
+    async def _ask_again(self) -> None:
+        """Shows the questions of this session, and of sub-agents below it, that are still open."""
+        keys = {self.key, *(view.run.session_key for view in self.conversation.active)}
+        for question in await self.link.call(lambda client: client.approvals()):
+            if question.session_key in keys:
+                self.conversation.ask(question)
 
     async def _catch_up(self) -> None:
         after = self.conversation.last_seq

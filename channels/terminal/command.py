@@ -13,6 +13,7 @@ from channels.terminal import once, plain
 from channels.terminal.host import HostFailed
 from gateway.cli_context import USAGE, CliContext, CliError, run
 from gateway.cli_logging import LEVELS, configure
+from gateway.http.server import ListenError
 from gateway.plugins import PluginError
 from gateway.store.database import StoreError
 from gateway.store.lock import LockHeld
@@ -55,7 +56,7 @@ def chat(
             code = run(once.run(here, once.OnceOptions(text.strip(), key, wait, as_json, timeout)))
         else:
             code = _converse(here, key)
-    except (HostFailed, LockHeld, PluginError, StoreError) as error:
+    except (HostFailed, ListenError, LockHeld, PluginError, StoreError) as error:
         raise CliError(str(error)) from error
     raise typer.Exit(code)
 

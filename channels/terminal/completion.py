@@ -9,11 +9,15 @@ from prompt_toolkit.document import Document
 
 from gateway import cli_format as fmt
 from gateway.client_records import CommandInfo, Run
+from gateway.config import Config
+from gateway.config.providers import KNOWN_PROVIDERS
 
 LOCAL = (CommandInfo(name="quit", help="Leaves this chat."),)
 TARGETED = frozenset({"info", "log", "send", "steer", "stop", "pause", "resume", "retry"})
 """Words of `/subagents` that take a sub-agent."""
 WITH_ALL = frozenset({"stop"})
+ANSWERS = frozenset({"approve", "deny"})
+"""Commands that take the number of a question."""
 
 
 class ChatCompleter(Completer):
@@ -22,9 +26,19 @@ class ChatCompleter(Completer):
     Args:
         commands: the gateway's commands.
         runs: the sub-agents that may be meant, newest first.
+        questions: ids of the questions that wait for an answer.
+        models: names for `/model`.
     """
 
-    def __init__(self, commands: Sequence[CommandInfo], runs: Callable[[], Sequence[Run]]) -> None:
+    def __init__(
+        self,
+        commands: Sequence[CommandInfo],
+        runs: Callable[[], Sequence[Run]],
+        questions: Callable[[], Sequence[int]] = tuple,
+        models: Sequence[str] = (),
+    ) -> None:
+        self._questions = questions
+        self._models = models
         self._commands = {command.name: command for command in (*commands, *LOCAL)}
         self._runs = runs
 
@@ -49,8 +63,11 @@ class ChatCompleter(Completer):
                 )
 
     def _first_words(self, name: str) -> Sequence[str]:
+        if name in ANSWERS:
+            return [str(question) for question in self._questions()]
         command = self._commands.get(name.lower())
-        return command.words if command else ()
+        words = command.words if command else []
+        return [*words, *self._models, "default"] if name == "model" else words
 
     def _targets(self, word: str) -> Iterator[tuple[str, str]]:
         if word in WITH_ALL:
@@ -62,6 +79,17 @@ class ChatCompleter(Completer):
             if " " not in run.label:
                 yield run.label, f"{run.status} · run {run.run_id[:8]}"
             yield run.run_id[:8], fmt.one_line(run.label, 48)
+
+
+def model_names(config: Config) -> list[str]:
+    """Names that `/model` takes: aliases, models of the providers' entries, usual models of those with a key."""
+    agent = config.agent(config.default_agent_id)
+    names = dict.fromkeys(config.models.aliases)
+    for provider in agent.usable_providers():
+        known = KNOWN_PROVIDERS.get(provider)
+        ids = [model.id for model in agent.providers[provider].models] or [known.default_model if known else None]
+        names.update(dict.fromkeys(f"{provider}/{model}" for model in ids if model))
+    return [*names, "demo/offline"]
 
 
 def _matching(typed: str, offers: Iterable[tuple[str, str]]) -> Iterator[Completion]:

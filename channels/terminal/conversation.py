@@ -81,6 +81,8 @@ class Conversation:
         """The last message of the transcript that was shown."""
         self.answer: AnswerStream | None = None
         self.runs: dict[str, RunView] = {}
+        self.questions: set[int] = set()
+        """Ids of the questions that wait for an answer."""
         self.stirred = asyncio.Event()
         """Set at every event that may have ended something; cleared by who waits for it."""
         self._handlers: dict[str, Callable[[Event], None]] = {
@@ -134,6 +136,12 @@ class Conversation:
             self.activity = ""
         self.runs = {run.run_id: RunView(run, time.monotonic()) for run in runs if run.active}
         self._screen.changed()
+
+    def ask(self, question: Approval) -> None:
+        """Shows a question that waits for the person's answer; one that he has seen isn't shown again."""
+        if question.id not in self.questions:
+            self.questions.add(question.id)
+            self._screen.notice(texts.approval(question), loud=True)
 
     def catch_up(self, messages: list[Message]) -> None:
         """Shows what was said while the events of it were lost."""
@@ -231,18 +239,21 @@ class Conversation:
         self.runs[view.run.run_id] = replace(view, run=view.run.model_copy(update=update))
 
     def _approval(self, event: Event) -> None:
-        state = event.text("state")
-        if state == "pending":
-            self._screen.notice(texts.approval(Approval.model_validate(event.data)), loud=True)
-        else:
-            self._screen.notice(texts.decided(event.text("id"), state))
+        question = Approval.model_validate(event.data)
+        if event.text("state") == "pending":
+            self.ask(question)
+        elif question.id in self.questions:
+            self.questions.discard(question.id)
+            self._screen.notice(texts.decided(question.id, event.text("state")))
 
     def _idle(self, event: Event) -> None:
         del event
         self._working = False
         self.activity = ""
-        if self.answer is not None and not self.answer.open.strip():
-            self.answer = None
+        stream, self.answer = self.answer, None
+        if stream is not None and stream.open.strip():
+            # The turn was stopped in the middle of it, and nothing more will come.
+            self._screen.answer(stream.open, begins=not stream.begun)
 
     def _begin(self) -> None:
         if not self._working:

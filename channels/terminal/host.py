@@ -66,7 +66,7 @@ class HostedGateway:
             paths=self._context.paths,
             config_path=self._context.config_path,
             environ=self._context.environ,
-            announce=lambda _line: self._outer.call_soon_threadsafe(self._listening),
+            announce=self._announced,
             allow_other_port=True,
             handle_signals=False,
         )
@@ -75,6 +75,9 @@ class HostedGateway:
         code = await self._serving
         if code:
             raise HostFailed(f"the gateway stopped with exit code {code}")
+
+    def _announced(self, _line: str) -> None:
+        self._outer.call_soon_threadsafe(self._listening)
 
     def _listening(self) -> None:
         if not self._ready.done():

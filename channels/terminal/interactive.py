@@ -26,7 +26,7 @@ from rich.text import Text
 
 from channels.terminal import keys, render, texts, toolbar
 from channels.terminal.chat import Chat
-from channels.terminal.completion import ChatCompleter
+from channels.terminal.completion import ChatCompleter, model_names
 from gateway.cli_context import FAILED, OK, CliContext
 from gateway.cli_format import clean
 from gateway.client_records import Run
@@ -94,7 +94,7 @@ class Interactive:
         self._screen = TerminalScreen(Console(highlight=False, theme=render.THEME))
         self._chat = Chat(context, session_key, self._screen)
         self._session = _prompt_session(context.paths.history)
-        self._session.completer = ChatCompleter((), self._targets)
+        self._models = model_names(context.config())
         self._session.key_bindings = keys.bindings(self._interrupt, self._leave)
         self._last_interrupt = -TWICE_SECONDS
         self._wake = asyncio.Event()
@@ -149,7 +149,9 @@ class Interactive:
 
     def _greet(self) -> None:
         chat = self._chat
-        self._session.completer = ChatCompleter(chat.commands, self._targets)
+        self._session.completer = ChatCompleter(
+            chat.commands, self._targets, lambda: sorted(chat.conversation.questions), self._models
+        )
         self._screen.notice(texts.greeting(chat.status, chat.key), loud=True)
         if chat.status.offline:
             self._screen.notice(texts.OFFLINE)

@@ -25,6 +25,7 @@ THEME = Theme(
     }
 )
 """No background colours: they look wrong on half of all terminals."""
+_SPANS = re.compile(r"(`[^`\n]+`|\*\*[^*\n]+\*\*)")
 _CODES = re.compile("\x1b\\[[0-9;]*m")
 
 
@@ -81,5 +82,13 @@ def _is_blank(line: str) -> bool:
 
 
 def notice(text: str, *, loud: bool) -> Text:
-    """A sentence of the program."""
-    return Text(text, style="" if loud else "dim")
+    """A sentence of the program or the answer to a command: line by line as it is, with `code` and **bold** drawn."""
+    drawn = Text(style="" if loud else "dim")
+    for piece in _SPANS.split(text):
+        if piece.startswith("**") and len(piece) > 4:
+            drawn.append(piece[2:-2], style="bold")
+        elif piece.startswith("`") and len(piece) > 2:
+            drawn.append(piece[1:-1], style="cyan")
+        else:
+            drawn.append(piece)
+    return drawn

@@ -18,43 +18,45 @@ class AnswerStream:
     def __init__(self, message_id: str) -> None:
         self.message_id = message_id
         self._text = ""
-        self._shown = 0
-        """Characters that were handed out."""
+        self._shown = ""
+        """What was handed out. Always a start of the text, or longer while a repeated answer catches up with it."""
 
     @property
     def open(self) -> str:
         """What is written but not handed out."""
-        return self._text[self._shown :]
+        return self._text[len(self._shown) :]
 
     @property
     def begun(self) -> bool:
         """Whether anything was handed out."""
-        return self._shown > 0
+        return bool(self._shown)
 
     def append(self, text: str) -> None:
         """Adds what came."""
-        self._text += text
+        self._set(self._text + text)
 
     def replace(self, text: str) -> None:
-        """The text so far is this one."""
-        if not text.startswith(self._text[: self._shown]):
-            self._shown = 0
-        self._text = text
+        """The text so far is this one: a try was restarted, or the connection."""
+        self._set(text)
 
     def take_finished(self) -> str:
         """The blocks that are finished since the last call; may be empty."""
-        length = finished_length(self.open)
-        chunk = self.open[:length]
-        self._shown += length
+        chunk = self.open[: finished_length(self.open)]
+        self._shown += chunk
         return chunk
 
     def take_rest(self, final: str) -> str:
         """What of the final text hasn't been handed out; the stream is done."""
-        shown = self._text[: self._shown]
-        for prefix in (shown, shown.strip()):
+        for prefix in (self._shown, self._shown.strip()):
             if prefix and final.startswith(prefix):
                 return final[len(prefix) :]
         return final
+
+    def _set(self, text: str) -> None:
+        self._text = text
+        # After a crash the same answer often comes again: what stands on the screen isn't printed twice.
+        if not (text.startswith(self._shown) or self._shown.startswith(text)):
+            self._shown = ""
 
 
 def finished_length(text: str) -> int:

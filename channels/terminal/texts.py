@@ -60,7 +60,7 @@ def approval(question: Approval) -> str:
     return f"{question.tool} wants to run: {fmt.one_line(question.summary, 400)}\n  {'  ·  '.join(ways)}"
 
 
-def decided(approval_id: str, state: str) -> str:
+def decided(approval_id: int, state: str) -> str:
     """What became of a question."""
     return f"Question {approval_id}: {state}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NoReturn, Protocol, cast
 
@@ -50,6 +51,8 @@ class LitellmClient:
 
     def __init__(self) -> None:
         litellm.suppress_debug_info = True
+        # Pydantic's opinion of litellm's own types, on standard error at the first call.
+        warnings.filterwarnings("ignore", message=".*using the `ReadOnly` qualifier", category=UserWarning)
 
     async def complete(self, request: ModelRequest, on_delta: OnDelta | None = None) -> ModelReply:
         """Makes the call; see `ModelClient`."""
@@ -98,6 +101,7 @@ async def _fields(request: ModelRequest) -> dict[str, Any]:
         "num_retries": 0,
         "timeout": _TIMEOUT_SECONDS,
         "drop_params": True,
+        "_skip_mcp_handler": True,  # with tools it would import its proxy server, which needs packages of its own
         **_thinking(request, family),
     }
     if request.tools:
@@ -152,6 +156,7 @@ def _raise(model: ModelRef, error: openai.OpenAIError) -> NoReturn:
 def _said(error: Exception) -> str:
     """What the provider said, out of the JSON that litellm puts into its own message."""
     text = str(getattr(error, "message", "") or error)
+    text = text.split("\nTraceback", 1)[0].split("\n\nThis looks like a bug", 1)[0]
     start = text.find("{")
     if start >= 0:
         try:

@@ -42,6 +42,8 @@ from gateway.agent.thinking import openai_fields
 
 _TIMEOUT = httpx.Timeout(600.0, connect=15.0)
 """seconds; a model may think for minutes before its first byte"""
+_LIMITS = httpx.Limits(max_connections=1_000, max_keepalive_connections=100, keepalive_expiry=55.0)
+"""A connection is kept while a tool runs; by default it would be closed after 5 seconds."""
 _PATH = "/chat/completions"
 _NO_KEY = "no-key"
 """Sent to servers that need none; the SDK insists on something."""
@@ -53,7 +55,7 @@ class OpenAIClient:
     """Speaks to OpenAI-compatible servers. Makes one try per call."""
 
     def __init__(self) -> None:
-        self._http = DefaultAsyncHttpxClient(timeout=_TIMEOUT)
+        self._http = DefaultAsyncHttpxClient(timeout=_TIMEOUT, limits=_LIMITS)
         self._clients: dict[_Key, AsyncOpenAI] = {}
 
     async def complete(self, request: ModelRequest, on_delta: OnDelta | None = None) -> ModelReply:

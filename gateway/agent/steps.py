@@ -140,7 +140,7 @@ class Steps:
             rows = [row for row in rows if row.route in (None, session.turn_route)]
             apart = mode in ("followup", "collect")
             return [row for row in rows if not (apart and row.kind == "user")]
-        if run is not None and run.status is Status.WAITING and runs.count_open(tx, session.id):
+        if run is not None and run.started_at and runs.count_open(tx, session.id):
             rows = [row for row in rows if row.kind != "announce"]
         route = rows[0].route if rows else None
         rows = [row for row in rows if row.route in (None, route)]

@@ -14,7 +14,7 @@ from gateway.agent.resolve import DEMO_MODEL, default_model
 from gateway.config import UnknownAgent, UnknownModel
 from gateway.http.auth import scope
 from gateway.http.json import answer
-from gateway.http.keys import GATEWAY, URL
+from gateway.http.keys import GATEWAY
 from gateway.metrics import CONTENT_TYPE
 from gateway.store import outbox, runs, sessions
 from gateway.store.database import Transaction
@@ -61,7 +61,7 @@ async def status(request: web.Request) -> web.Response:
         {
             "version": __version__,
             "pid": os.getpid(),
-            "url": request.app[URL](),
+            "url": gateway.url,
             "startedAt": iso(gateway.started_at),
             "uptimeSeconds": round(time.time() - gateway.started_at / 1000, 1),
             "model": model,

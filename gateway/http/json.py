@@ -72,7 +72,9 @@ def read_query(request: web.Request, model: type[B]) -> B:
 
 
 def _refusal(error: ValidationError, model: type[BaseModel], where: str) -> ApiError:
-    first = error.errors(include_url=False, include_context=False)[0]
+    found = error.errors(include_url=False, include_context=False)
+    # A field that is unknown is often the one that is missing, mistyped.
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
     if first["type"] == "json_invalid":
         return ApiError(400, f"the body isn't valid JSON: {_placed(first['msg'])}", field=where)
     field = ".".join(str(part) for part in first["loc"]) or where

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -12,5 +11,3 @@ if TYPE_CHECKING:
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway")
 """The gateway that the application belongs to."""
-URL: web.AppKey[Callable[[], str]] = web.AppKey("url")
-"""Where the gateway listens, once it does."""

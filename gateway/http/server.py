@@ -14,7 +14,7 @@ from aiohttp import web
 
 from gateway.http import control
 from gateway.http.auth import Tokens, guard_host, guard_token, own_token
-from gateway.http.keys import GATEWAY, URL
+from gateway.http.keys import GATEWAY
 from gateway.http.openai import DESK
 from gateway.http.openai_answers import Desk
 from gateway.http.shield import RequestLog, explain_errors, hide_unknown_errors
@@ -88,7 +88,6 @@ class HttpServer:
             client_max_size=LARGEST_BODY,
         )
         app[GATEWAY] = gateway
-        app[URL] = lambda: self._url
         app[DESK] = Desk(gateway.database, gateway.events)
         app.on_response_prepare.append(hide_unknown_errors)
         app.on_shutdown.append(self._end_streams)

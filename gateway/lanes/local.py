@@ -54,6 +54,7 @@ class LocalLanes:
         self._again: dict[str, tuple[str, int]] = {}
         self._activate: Activate | None = None
         self._draining = False
+        self._only: str | None = None
         self._on_start = on_start
 
     def enqueue(self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH) -> None:
@@ -110,6 +111,16 @@ class LocalLanes:
                 return 1 + sum(1 for item in lane.waiting.values() if item < mine)
         return None
 
+    def restrict(self, session_id: str | None) -> None:
+        """Starts nothing but this session until it is called with None."""
+        self._only = session_id
+        for name, lane in self._lanes.items():
+            self._fill(lane, name)
+
+    def is_busy(self, session_id: str) -> bool:
+        """Whether the session waits or is being activated in this process."""
+        return self.is_running(session_id) or any(session_id in lane.waiting for lane in self._lanes.values())
+
     def is_running(self, session_id: str) -> bool:
         """Whether the session is being activated in this process."""
         return any(session_id in lane.running for lane in self._lanes.values())
@@ -136,19 +147,30 @@ class LocalLanes:
         return self._draining
 
     def _fill(self, lane: _Lane, name: str) -> None:
-        if self._activate is None or self._draining:
-            return
-        while len(lane.running) < lane.cap and lane.heap:
-            item = heapq.heappop(lane.heap)
-            if item.dropped:
-                continue
-            del lane.waiting[item.session_id]
+        while self._activate is not None and not self._draining and len(lane.running) < lane.cap:
+            item = self._next(lane)
+            if item is None:
+                return
             if self._on_start:
                 self._on_start(name, time.monotonic() - item.since)
             task = asyncio.ensure_future(self._activate(item.session_id))
             task.set_name(f"activate:{item.session_id}")
             lane.running[item.session_id] = task
             task.add_done_callback(lambda done, item=item: self._ended(lane, name, item.session_id, done))
+
+    def _next(self, lane: _Lane) -> _Item | None:
+        """Takes the next item that may start."""
+        if self._only is not None:
+            item = lane.waiting.pop(self._only, None)
+            if item is not None:
+                item.dropped = True
+            return item
+        while lane.heap:
+            item = heapq.heappop(lane.heap)
+            if not item.dropped:
+                del lane.waiting[item.session_id]
+                return item
+        return None
 
     def _ended(self, lane: _Lane, name: str, session_id: str, task: asyncio.Task[None]) -> None:
         del lane.running[session_id]

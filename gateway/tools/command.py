@@ -119,6 +119,7 @@ async def _attend(
             entry = await ledger.record(process.pid)
         failpoints.hit("exec:recorded")
         _tell(hold, b"g")
+        failpoints.hit("exec:started")
         timed_out = not await _ends(work, seconds)
         if timed_out:
             _kill_group(process.pid, signal.SIGTERM)

@@ -47,7 +47,8 @@ async def _exec(ctx: ToolContext, args: ExecArguments) -> ToolResult:
     descriptor: int | None = None
     try:
         env = _environment(ctx, args)
-        descriptor, place = await asyncio.to_thread(folders.open, args.cwd, os.O_RDONLY | os.O_DIRECTORY)
+        # A few system calls; made in a thread, a cancelled call would lose the descriptor.
+        descriptor, place = folders.open(args.cwd, os.O_RDONLY | os.O_DIRECTORY)
         words = await _permitted(ctx, args, place)
         words = await asyncio.to_thread(_confined, ctx, words, place, folders)
         ctx.progress(f"$ {args.command[:200]}")

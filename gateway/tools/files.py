@@ -20,6 +20,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from gateway import failpoints
 from gateway.tools.base import Tool, ToolArguments, ToolContext, ToolResult
 from gateway.tools.paths import Folders, PathRefused, Place, Spot, is_file, shown
 from gateway.tools.tree import Entry, Limits, OutOfTime, walk
@@ -257,10 +258,12 @@ def _replace(spot: Spot, data: bytes) -> bool:
                 os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
             file.flush()
             os.fsync(file.fileno())
+        failpoints.hit("file:written")
         os.rename(name, spot.name, src_dir_fd=spot.folder, dst_dir_fd=spot.folder)
     except BaseException:
         os.unlink(name, dir_fd=spot.folder)
         raise
+    failpoints.hit("file:renamed")
     return before is not None
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 Json = dict[str, Any]
 Role = Literal["main", "child"]
 
-CHILD_PATTERN = re.compile(r"(?i)\b(you are|you're|this is|running as|as) (a|the) (laneway )?sub-?agent\b|:subagent:")
+CHILD_PATTERN = re.compile(r"(?i)\byou are a sub-?agent\b|\bsession: agent:[\w-]+:subagent:")
 """A system prompt that matches belongs to a sub-agent."""
 
 
@@ -110,6 +110,7 @@ class Seen:
     """1, 2, 3 … over the server's life."""
     body: Json
     headers: Mapping[str, str]
+    """Names in any case."""
     arrived: float
     """`time.monotonic()` of this machine, comparable between processes."""
     child_pattern: re.Pattern[str] = CHILD_PATTERN

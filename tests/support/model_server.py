@@ -23,7 +23,7 @@ import re
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, TextIO, cast
 
@@ -32,6 +32,7 @@ from aiohttp import web
 from tests.support import model_anthropic, model_wire
 from tests.support.model_checks import faults
 from tests.support.model_script import CHILD_PATTERN, Answer, Json, Reply, Rule, Seen, rule_from_json
+from tests.support.model_stream import drop, stream
 
 
 class _Wire(Protocol):
@@ -208,11 +209,11 @@ class ScriptedModelServer:
         if reply.status >= 400:
             return web.json_response(wire.error(reply), status=reply.status, headers=reply.headers)
         if reply.drop and not seen.stream:
-            return _drop(request, None)
+            return drop(request, None)
         if not seen.stream:
             response: web.StreamResponse = web.json_response(wire.whole(seen, reply), headers=reply.headers)
         else:
-            response = await _stream(request, reply, wire.pieces(seen, reply))
+            response = await stream(request, reply, wire.pieces(seen, reply))
         self.answered.append((seen.number, time.monotonic()))
         self._write({"event": "answered", "number": seen.number})
         return response
@@ -221,7 +222,7 @@ class ScriptedModelServer:
         now = time.monotonic()
         self._count += 1
         peer = request.transport.get_extra_info("peername") if request.transport else None
-        seen = Seen(self._count, body, dict(request.headers), now, self._child_pattern, peer)
+        seen = Seen(self._count, body, request.headers, now, self._child_pattern, peer)
         if self._log:
             extra = {"step": seen.step, "role": seen.role, "arrived": seen.arrived}
             self._write({"event": "request", "number": seen.number, **extra, "body": body})
@@ -251,39 +252,6 @@ class ScriptedModelServer:
         if self._log:
             self._log.write(json.dumps(record) + "\n")
             self._log.flush()
-
-
-async def _stream(request: web.Request, reply: Reply, pieces: Iterable[bytes]) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **reply.headers})
-    await response.prepare(request)
-    async for chunk in _chunks(reply, pieces):
-        await response.write(chunk)
-    if reply.drop:
-        return _drop(request, response)
-    await response.write_eof()
-    return response
-
-
-async def _chunks(reply: Reply, pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """The bytes as they are to be written: at once, unless the reply wants something else."""
-    listed = list(pieces)
-    if reply.drop:
-        listed = listed[: reply.drop_after]
-    if reply.split:
-        whole = b"".join(listed)
-        listed = [whole[start : start + 7] for start in range(0, len(whole), 7)]
-    elif not reply.chunk_delay and not reply.drop:
-        listed = [b"".join(listed)]
-    for piece in listed:
-        yield piece
-        if reply.chunk_delay or reply.split:
-            await asyncio.sleep(reply.chunk_delay)
-
-
-def _drop(request: web.Request, response: web.StreamResponse | None) -> web.StreamResponse:
-    if request.transport:
-        request.transport.close()
-    return response or web.Response()
 
 
 # ---------------------------------------------------------------------- as a process of its own

@@ -1,0 +1,122 @@
+"""Upkeep: what has to be looked after while a gateway runs, and what its start has to set going.
+
+Due times stand in tables, and an alarm waits for each kind of them; a slow sweep is the net below all events. Sessions
+under suspicion of killing the process are resumed alone (spec/subagents.md 23).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from gateway.events import EventLog
+from gateway.lanes.base import FRESH, RESUMED, Activate
+from gateway.lanes.local import LocalLanes
+from gateway.lifecycle import Lifecycle
+from gateway.plugins import Chore
+from gateway.recovery import Recovery
+from gateway.store import inbox, runs, sessions
+from gateway.store.database import Database
+from gateway.store.runs import Outcome
+from gateway.timers import Alarm
+
+ALONE_CHECK_SECONDS = 0.2
+
+
+class Upkeep:
+    """Owns the alarms."""
+
+    def __init__(
+        self,
+        database: Database,
+        lanes: LocalLanes,
+        lifecycle: Lifecycle,
+        recovery: Recovery,
+        events: EventLog,
+        chores: Sequence[Chore],
+    ) -> None:
+        self._database = database
+        self._lanes = lanes
+        self._lifecycle = lifecycle
+        self._recovery = recovery
+        self._events = events
+        self._alarms = (
+            Alarm("inbox", self._next_row, self.enqueue_unfinished),
+            Alarm("deadlines", self._next_deadline, self._end_overdue),
+            *(Alarm(chore.name, chore.next_due, chore.work) for chore in chores),
+        )
+        self._net = Alarm("sweep", self._never, self._sweep)
+
+    async def start(self, activate: Activate, suspects: Sequence[str]) -> None:
+        """Sets everything going that has something to do; the suspects first, each while nothing else runs.
+
+        Args:
+            activate: works on a session.
+            suspects: sessions that were active at several deaths of the process.
+        """
+        if suspects:
+            self._lanes.restrict(suspects[0])
+        self._lanes.start(activate)
+        for session_id in suspects:
+            await self._resume_alone(session_id)
+        self._lanes.restrict(None)
+        await self.enqueue_unfinished()
+        for alarm in (*self._alarms, self._net):
+            alarm.start()
+
+    async def stop(self) -> None:
+        """Ends all alarms; what they are doing is finished."""
+        for alarm in (*self._alarms, self._net):
+            await alarm.stop()
+
+    def ring(self, at: int) -> None:
+        """Something is due at this time (milliseconds), which may be earlier than was known."""
+        for alarm in self._alarms:
+            alarm.ring(at)
+
+    async def enqueue_unfinished(self) -> None:
+        """Asks for every session that has something to do; those at work before go first."""
+        for session_id, lane, started in await self._database.read(sessions.unfinished):
+            if not self._lanes.is_running(session_id):
+                self._lanes.push(lane, session_id, RESUMED if started else FRESH)
+
+    async def _next_row(self) -> int | None:
+        return await self._database.read(inbox.next_due)
+
+    async def _next_deadline(self) -> int | None:
+        return await self._database.read(runs.next_due, "deadline_at")
+
+    async def _never(self) -> None:
+        return None
+
+    async def _end_overdue(self) -> None:
+        """Ends runs whose time ran out while they waited for their children."""
+        for run in await self._database.read(runs.due, "deadline_at"):
+            await self._database.run(
+                self._lifecycle.finish,
+                run.id,
+                Outcome.TIMEOUT,
+                error=f"it used up its {run.timeout_ms / 1000:g} s (runTimeoutSeconds)",
+                cause="timeout",
+            )
+
+    async def _sweep(self) -> None:
+        await self._database.run(self._recovery.sweep)
+        await self._database.run(self._events.prune)
+        await self.enqueue_unfinished()
+
+    async def _resume_alone(self, session_id: str) -> None:
+        """Resumes one session until it has grown or rests."""
+        session = await self._database.read(sessions.find, session_id)
+        if session is None:
+            return
+        await self._database.run(self._recovery.alone, session_id)
+        self._lanes.restrict(session_id)
+        self._lanes.push(session.lane, session_id, RESUMED)
+        before = session.next_seq
+        while self._lanes.is_busy(session_id):
+            await asyncio.sleep(ALONE_CHECK_SECONDS)
+            session = await self._database.read(sessions.find, session_id)
+            if session is None or session.next_seq > before:
+                break
+        await self._database.run(self._recovery.alone, None)

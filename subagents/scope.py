@@ -1,0 +1,93 @@
+"""Scope: which runs somebody sees (spec/subagents.md 26).
+
+A conversation sees every run that was asked for under its key, at any depth: also those from before `/new`, because
+they report into it. A child sees what is below itself. The command line and operators see all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from gateway.store.database import Transaction
+from gateway.store.runs import Run, Status
+from gateway.store.schema import runs, sessions
+from gateway.store.sessions import Session
+from subagents.spawn import KIND
+
+SHOWN = 50
+"""Most runs in one list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who looks."""
+
+    session: Session | None
+    """The conversation, or the child, that he looks from; None: the command line or an operator."""
+    sender: str
+    """Whose list an index refers to."""
+
+
+OPERATOR = Viewer(None, "operator")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a list shows."""
+
+    shown: list[Run]
+    active: int
+    done: int
+
+
+def visible(tx: Transaction, viewer: Viewer, *, open_only: bool = False, limit: int | None = None) -> list[Run]:
+    """The runs that a viewer sees, the newest first."""
+    return load(tx, visible_query(tx, viewer, open_only=open_only).limit(limit))
+
+
+def listing(tx: Transaction, viewer: Viewer) -> Listing:
+    """A fresh list: active runs first, then those that have ended, each the newest first."""
+    active = visible(tx, viewer, open_only=True)
+    ended = visible_query(tx, viewer).where(runs.c.status == Status.DONE)
+    done = int(tx.execute(select(func.count()).select_from(ended.order_by(None).subquery())).scalar_one())
+    shown = active[:SHOWN]
+    if len(shown) < SHOWN and done:
+        shown = [*shown, *load(tx, ended.limit(SHOWN - len(shown)))]
+    return Listing(shown, len(active), done)
+
+
+def roots(tx: Transaction, session: Session) -> list[str]:
+    """Ids of the sessions whose runs count as asked for by this one: of a conversation all that its key has named."""
+    if session.kind != "main":
+        return [session.id]
+    return [str(row[0]) for row in tx.execute(select(sessions.c.id).where(sessions.c.key == session.key))]
+
+
+def visible_query(tx: Transaction, viewer: Viewer, *, open_only: bool = False) -> Select[Any]:
+    """Selects the runs that a viewer sees, the newest first."""
+    statement = select(runs).where(runs.c.kind == KIND)
+    if open_only:
+        statement = statement.where(runs.c.status != Status.DONE)
+    if viewer.session is not None:
+        statement = statement.where(_below(roots(tx, viewer.session), open_only=open_only))
+    return statement.order_by(runs.c.created_at.desc(), runs.c.id.desc())
+
+
+def load(tx: Transaction, statement: Select[Any]) -> list[Run]:
+    """The runs that a query selects."""
+    return [Run(**row._mapping) for row in tx.execute(statement)]  # pyright: ignore[reportPrivateUsage]
+
+
+def _below(session_ids: list[str], *, open_only: bool) -> ColumnElement[bool]:
+    """Whether a run is below these sessions. A run ends after those below it, so that open ones hang together."""
+    top = select(runs.c.id, runs.c.session_id).where(runs.c.requester_id.in_(session_ids))
+    if open_only:
+        top = top.where(runs.c.status != Status.DONE)
+    tree = top.cte("tree", recursive=True)
+    deeper = select(runs.c.id, runs.c.session_id).where(runs.c.requester_id == tree.c.session_id)
+    if open_only:
+        deeper = deeper.where(runs.c.status != Status.DONE)
+    return runs.c.id.in_(select(tree.union(deeper).c.id))
