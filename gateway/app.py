@@ -19,8 +19,10 @@ from typing import Any
 
 from gateway import __version__
 from gateway.agent.asking import Asker
+from gateway.agent.finals import Finals
 from gateway.agent.models import Models
 from gateway.agent.resolve import configured_models, default_model
+from gateway.agent.resting import Resting
 from gateway.agent.setting import Settings
 from gateway.agent.steps import Steps
 from gateway.agent.toolset import ToolRunner
@@ -121,7 +123,9 @@ class Gateway:
         self.lifecycle = Lifecycle(
             self.lanes, self.events, self.metrics, self.files, self.registry.run_kinds, self._current, self.ring
         )
-        self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, self.events, self._current)
+        resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
+        finals = Finals(self.lifecycle, self.posting, resting)
+        self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals)
         self.asking = Asking(self.posting, self.events)
         self.approvals = ApprovalBook(database, notify=self.asking.notify, answerable=self.asking.answerable)
         self.models = Models()

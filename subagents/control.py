@@ -25,9 +25,10 @@ from gateway.store.schema import outbox
 from gateway.store.sessions import Session
 from gateway.views import run_json
 from subagents import targets, texts
+from subagents.replies import REPLY_SECONDS, Replies
 from subagents.revive import Reviver
+from subagents.scope import Viewer, visible
 from subagents.spawn import Requester, SpawnArguments, Spawner
-from subagents.targets import Viewer
 
 LOG_DEFAULT = 20
 LOG_MOST = 200
@@ -73,10 +74,25 @@ class Sent:
 class Control:
     """Sees and steers runs."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._spawner = Spawner(registry)
-        self._reviver = Reviver(registry, self._spawner)
+    def __init__(self, registry: Registry, spawner: Spawner, reply_seconds: float = REPLY_SECONDS) -> None:
+        """
+        Args:
+            registry: for the gateway, once it runs.
+            spawner: creates runs.
+            reply_seconds: how long a person waits for the reply to a message.
+        """
+        self.registry = registry
+        self.replies = Replies(registry, reply_seconds)
+        self._spawner = spawner
+        self._reviver = Reviver(registry, spawner)
+
+    async def open(self) -> None:
+        """At start-up: takes up the replies that a stopped process still owed."""
+        await self.replies.recover()
+
+    async def close(self) -> None:
+        """When the gateway stops."""
+        await self.replies.close()
 
     # ---- looking ----
 
@@ -95,7 +111,7 @@ class Control:
 
     def tree(self, tx: Transaction, viewer: Viewer) -> Answer:
         """Who asked for whom; each run's tokens and cost include those of the runs below it."""
-        found = targets.visible(tx, viewer, limit=TREE_MOST + 1)
+        found = visible(tx, viewer, limit=TREE_MOST + 1)
         hidden = len(found) > TREE_MOST
         found = found[:TREE_MOST]
         details = {"runs": [run_json(run, tx.now) for run in found], "complete": not hidden}
@@ -152,7 +168,7 @@ class Control:
             sender=origin.sender,
             run_id=reader.id,
         )
-        gateway = self._registry.gateway
+        gateway = self.registry.gateway
         gateway.lanes.enqueue(tx, session.lane, session.id, RESUMED if reader.started_at else FRESH)
         if steer:
             gateway.lifecycle.tell(tx, reader.id, "steered")
@@ -162,25 +178,25 @@ class Control:
 
     def stop(self, tx: Transaction, run: Run, why: str) -> Answer:
         """Stops a run and its descendants; the count includes them."""
-        number = self._registry.gateway.lifecycle.stop(tx, run, why)
+        number = self.registry.gateway.lifecycle.stop(tx, run, why)
         return self._changed(tx, run, texts.stopped(run, number), "stopped", number)
 
     def stop_all(self, tx: Transaction, viewer: Viewer, why: str) -> Answer:
         """Stops every active run that the viewer sees."""
         number = 0
-        for seen in reversed(targets.visible(tx, viewer, open_only=True)):
+        for seen in reversed(visible(tx, viewer, open_only=True)):
             run = runs.find(tx, seen.id)
-            number += self._registry.gateway.lifecycle.stop(tx, run, why) if run else 0
+            number += self.registry.gateway.lifecycle.stop(tx, run, why) if run else 0
         return Answer(texts.stopped_all(number), {"stopped": number})
 
     def pause(self, tx: Transaction, run: Run) -> Answer:
         """Freezes a run and its descendants without losing state."""
-        number = len(self._registry.gateway.lifecycle.pause(tx, run))
+        number = len(self.registry.gateway.lifecycle.pause(tx, run))
         return self._changed(tx, run, texts.paused(run, number), "paused", number)
 
     def resume(self, tx: Transaction, run: Run) -> Answer:
         """Lets a paused run and its descendants go on."""
-        number = len(self._registry.gateway.lifecycle.resume(tx, run))
+        number = len(self.registry.gateway.lifecycle.resume(tx, run))
         return self._changed(tx, run, texts.resumed(run, number), "resumed", number)
 
     # ---- new runs ----
@@ -204,7 +220,7 @@ class Control:
         """
         if run.open:
             raise ControlError(texts.still_open(run))
-        if run.revived_from is not None and not self._reviver.newest(tx, run).open:
+        if run.revived_from is not None and self._reviver.can(tx, run):
             again = self._reviver.revive(tx, run, run.task, route, retry_of=run.id)
             accepted = {
                 "status": "accepted",
@@ -248,9 +264,7 @@ class Control:
         return texts.delivery_text(run, waiting=row is not None and row.state == "pending", post=post)
 
 
-def messages_of(
-    tx: Transaction, session_id: str, path: str | None, limit: int, *, tools: bool
-) -> list[dict[str, Any]]:
+def messages_of(tx: Transaction, session_id: str, path: str | None, limit: int, *, tools: bool) -> list[dict[str, Any]]:
     """The last messages of a session, oldest first; of one that is archived from its file."""
     if sessions.find(tx, session_id) is None:
         return read_transcript(Path(path), limit, tools=tools) if path else []

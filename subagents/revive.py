@@ -1,8 +1,8 @@
 """Reviving: a finished session goes on with a new message, as a new run with its own announcement.
 
-The session keeps its key and transcript; the new run says by `revivedFrom` which one it continues. It reports to whoever
-asked for the first one, or, if that was a sub-agent that has finished itself, to the nearest session above it that is
-still open: a finished session reads no announcement.
+The session keeps its key and transcript; the new run says by `revivedFrom` which one it continues. It reports to
+whoever asked for the first one, or, if that was a sub-agent that has finished itself, to the nearest session above it
+that is still open: a finished session reads no announcement.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ class Reviver:
         newest = runs.find(tx, session.run_id) if session and session.run_id else None
         return newest or run
 
+    def can(self, tx: Transaction, run: Run) -> bool:
+        """Whether its session is there, kept and at rest."""
+        session = sessions.find(tx, run.session_id)
+        return session is not None and session.closed and run.cleanup != "delete"
+
     def requester(self, tx: Transaction, run: Run) -> Session:
         """The session that a new run in the place of `run` reports to.
 
@@ -73,9 +78,7 @@ class Reviver:
             raise CannotRevive(texts.no_requester(run))
         return found[0]
 
-    def revive(
-        self, tx: Transaction, old: Run, message: str, route: str | None, *, retry_of: str | None = None
-    ) -> Run:
+    def revive(self, tx: Transaction, old: Run, message: str, route: str | None, *, retry_of: str | None = None) -> Run:
         """Starts a new run on the session of one that has ended.
 
         Args:
@@ -109,9 +112,7 @@ class Reviver:
             retry_of=retry_of,
         )
         runs.change(tx, old.id, archive_at=None)
-        sessions.change(
-            tx, session.id, closed=False, run_id=run.id, parent_id=requester.id, deaths=0, deaths_seq=None
-        )
+        sessions.change(tx, session.id, closed=False, run_id=run.id, parent_id=requester.id, deaths=0, deaths_seq=None)
         self._spawner.begin(tx, session, run, message)
         return run
 

@@ -41,7 +41,9 @@ def test_the_gateway_process_loads_no_terminal_libraries() -> None:
         "import sys, gateway.cli_start, channels.terminal.plugin;"
         "print([m for m in ('typer', 'rich', 'prompt_toolkit', 'alembic', 'litellm', 'openai') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -53,7 +55,8 @@ def test_version(home: Home) -> None:
 def test_help_names_every_command(home: Home) -> None:
     done = home.run("--help")
     assert done.code == 0
-    for name in "chat start status reload doctor init config sessions subagents outbox backup restore version".split():
+    names = "chat start status reload doctor init config sessions subagents outbox backup restore version"
+    for name in names.split():
         assert f" {name} " in done.out, name
 
 
@@ -151,12 +154,13 @@ def test_another_configuration_file_is_used(home: Home, tmp_path: Path) -> None:
     other.write_text('{ agents: { list: [{ id: "helper" }] } }')
     assert "helper" in home.run("--config", str(other), "doctor").out
     with home.gateway("--config", str(other)):
-        assert home.run("--config", str(other), "chat", "-m", "hello", "--json").json["sessionKey"] == "agent:helper:main"
+        done = home.run("--config", str(other), "chat", "-m", "hello", "--json")
+        assert done.json["sessionKey"] == "agent:helper:main"
 
 
 def test_a_closed_pipe_is_no_error(home: Home) -> None:
     command = f"{sys.executable} -m gateway.cli config schema | head -1"
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own code
         ["/bin/sh", "-c", command], capture_output=True, text=True, env=home.environ(), cwd=home.folder, check=True
     )
     assert done.stdout == "{\n"

@@ -10,7 +10,8 @@ import pytest
 
 from gateway import doctor
 from tests.support.laneway import Home
-from tests.support.model_server import ScriptedModelServer, say
+from tests.support.model_script import say
+from tests.support.model_server import ScriptedModelServer
 
 
 @pytest.fixture
@@ -108,14 +109,15 @@ async def test_online_makes_one_tiny_call_to_each_provider(home: Home) -> None:
         home.state.mkdir()
         (home.state / "config.json5").write_text(
             f"""{{ models: {{ providers: {{
-              good: {{ baseUrl: "{server.base_url}", apiKey: "k", api: "openai-completions", models: [{{ id: "good" }}] }},
+              good: {{ baseUrl: "{server.base_url}", apiKey: "k", api: "openai-completions",
+                       models: [{{ id: "good" }}] }},
               gone: {{ baseUrl: "http://127.0.0.1:1/v1", apiKey: "k", api: "openai-completions",
                        models: [{{ id: "gone" }}] }},
             }} }} }}"""
         )
         found = await run_online(home)
         assert len(server.requests) == 1
-    levels = dict((text.split()[0].rstrip(":"), level) for level, text in about(found, "online"))
+    levels = {text.split()[0].rstrip(":"): level for level, text in about(found, "online")}
     assert levels == {"good/good": "ok", "gone": "fail"}
 
 

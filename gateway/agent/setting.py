@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from gateway import approvals
 from gateway.agent.clock import RunClock
 from gateway.agent.messages import ModelRef, Price, ThinkingLevel
 from gateway.agent.pricing import price_of
@@ -18,7 +19,6 @@ from gateway.agent.prompt import WorkspaceFiles, main_prompt
 from gateway.agent.resolve import default_model, fallback_models, find_model
 from gateway.agent.tokens import estimate_tools
 from gateway.agent.toolset import Toolset
-from gateway import approvals
 from gateway.approvals import ApprovalBook, Call
 from gateway.config import Agent, Config, UnknownAgent, UnknownModel
 from gateway.plugins import Registry

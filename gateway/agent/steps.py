@@ -6,25 +6,23 @@ each leaves the session in a state from which the next activation goes on (spec/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from gateway.agent import usage
+from gateway.agent.finals import CheckOutput, Final, Finals
 from gateway.agent.messages import ModelRef, ModelReply
-from gateway.config import Config
-from gateway.events import EventLog
+from gateway.agent.resting import Resting
 from gateway.lanes.base import RESUMED, Lanes
 from gateway.lifecycle import Lifecycle
 from gateway.posting import Posting
 from gateway.store import inbox, runs, sessions, transcript
 from gateway.store.database import Transaction
-from gateway.store.runs import Outcome, Run, Status
+from gateway.store.runs import Outcome, Run
 from gateway.store.schema import runs as runs_table
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
 
-NO_REPLY = "NO_REPLY"
 ROLE_KINDS: Mapping[inbox.Kind, transcript.Kind] = {
     "user": "user",
     "task": "task",
@@ -64,21 +62,14 @@ class Boundary:
     consumed: list[Message]
 
 
-class Next(Enum):
-    """What follows a final answer."""
-
-    RELEASED = auto()
-    """The turn has ended and the session is free."""
-    CONTINUE = auto()
-    """Something has come in, or the model is asked once more: the turn goes on."""
-
-
 @dataclass(frozen=True, slots=True)
-class Final:
-    """What became of a final answer."""
+class Spent:
+    """What a model call has used up, beside its tokens."""
 
-    next: Next
-    appended: list[Message]
+    active_ms: int
+    """Active time since the last append."""
+    reservation: usage.Reservation | None
+    check_output: CheckOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +80,8 @@ class Steps:
     lanes: Lanes
     lifecycle: Lifecycle
     posting: Posting
-    events: EventLog
-    config: Callable[[], Config]
+    resting: Resting
+    finals: Finals
 
     def begin(self, tx: Transaction, session_id: str) -> Begun | None:
         """Claims the session if there is something to do, and loads it; None: there isn't."""
@@ -98,8 +89,8 @@ class Steps:
         if session is None:
             return None
         run = runs.find(tx, session.run_id) if session.run_id else None
-        if session.turn_seq is None and not self.admissible(tx, session, run):
-            self._rest(tx, session, run)
+        if session.turn_seq is None and not self.resting.admissible(tx, session, run):
+            self.resting.release(tx, session, run)
             return None
         if run is not None and run.open:
             run = self.lifecycle.start(tx, run)
@@ -120,34 +111,15 @@ class Steps:
         if session.paused:
             sessions.write(tx, session_id, fence, claimed_by=None)
             return None
-        rows = self.admissible(tx, session, run)
+        rows = self.resting.admissible(tx, session, run)
         if not rows and session.turn_seq is None:
-            self._rest(tx, session, run)
+            self.resting.release(tx, session, run)
             return None
         if session.turn_seq is None:
             route = next((row.route for row in rows if row.route), None) or (run.route if run else session.last_route)
             sessions.write(tx, session_id, fence, turn_seq=session.next_seq, turn_route=route, last_route=route)
         consumed = [self._consume(tx, session, row) for row in rows]
         return Boundary(sessions.get(tx, session_id), run, consumed)
-
-    def admissible(self, tx: Transaction, session: Session, run: Run | None) -> list[inbox.Row]:
-        """The rows that may enter now (spec/architecture.md, protocol 1; spec/channels.md 4)."""
-        rows = inbox.pending(tx, session.id)
-        if not rows:
-            return rows
-        mode = session.queue_mode or self.config().messages.queue.mode
-        if session.turn_seq is not None:
-            rows = [row for row in rows if row.route in (None, session.turn_route)]
-            apart = mode in ("followup", "collect")
-            return [row for row in rows if not (apart and row.kind == "user")]
-        if run is not None and run.started_at and runs.count_open(tx, session.id):
-            rows = [row for row in rows if row.kind != "announce"]
-        route = rows[0].route if rows else None
-        rows = [row for row in rows if row.route in (None, route)]
-        if mode == "followup":
-            first = next((row.id for row in rows if row.kind == "user"), None)
-            rows = [row for row in rows if row.kind != "user" or row.id == first]
-        return rows
 
     def reply(
         self, tx: Transaction, session_id: str, fence: int, reply: ModelReply, model: ModelRef, spent: Spent
@@ -183,8 +155,8 @@ class Steps:
         message = self._store(tx, session, reply, model)
         usage.settle(tx, session, run, reply.usage, spent.reservation)
         if run is not None and run.open:
-            return self._child_final(tx, session, run, message, spent)
-        return self._main_final(tx, session, message)
+            return self.finals.child(tx, session, run, message, spent.check_output)
+        return self.finals.main(tx, session, message)
 
     def fail(
         self,
@@ -205,7 +177,7 @@ class Steps:
             self.lifecycle.finish(tx, run.id, outcome, error=text, cause=cause, by_owner=True)
             return
         self.posting.final(tx, session, message, f"⚠️ {text}")
-        self._end_turn(tx, session)
+        self.resting.end_turn(tx, session)
 
     def summarise(
         self,
@@ -276,9 +248,7 @@ class Steps:
             self.lifecycle.announced(tx, row.run_id)
         return message
 
-    def _store(
-        self, tx: Transaction, session: Session, reply: ModelReply, model: ModelRef
-    ) -> Message:
+    def _store(self, tx: Transaction, session: Session, reply: ModelReply, model: ModelRef) -> Message:
         return transcript.append(
             tx,
             session.id,
@@ -305,74 +275,6 @@ class Steps:
             runs.change(tx, session.run_id, active_ms=runs_table.c.active_ms + active_ms)
         return runs.find(tx, session.run_id)
 
-    def _main_final(self, tx: Transaction, session: Session, message: Message) -> Final:
-        text, silent = visible(message.text)
-        appended = [message]
-        if silent and self._owes_answer(tx, session):
-            if not self._nudged(tx, session):
-                nudge = (
-                    "The user's message has had no visible answer yet, and your reply was empty. "
-                    "Answer the user now, in a sentence or more."
-                )
-                appended.append(transcript.append(tx, session.id, session.fence, "user", "nudge", nudge))
-                return Final(Next.CONTINUE, appended)
-            text = "(The model gave no answer. Ask again, or choose another with /model.)"
-        if text:
-            self.posting.final(tx, session, message, text)
-        else:
-            self.posting.withdraw(tx, session)
-        self._end_turn(tx, session)
-        return Final(Next.RELEASED, appended)
-
-    def _child_final(self, tx: Transaction, session: Session, run: Run, message: Message, spent: Spent) -> Final:
-        if self.admissible(tx, session, run):
-            return Final(Next.CONTINUE, [message])
-        if runs.count_open(tx, session.id):
-            sessions.write(tx, session.id, session.fence, turn_seq=None, turn_route=None, claimed_by=None)
-            self.lifecycle.wait(tx, run)
-            return Final(Next.RELEASED, [message])
-        problem = spent.check_output(run, message.text) if spent.check_output else None
-        if problem is None:
-            self.lifecycle.finish(tx, run.id, Outcome.OK, result=message.text or None, by_owner=True)
-            return Final(Next.RELEASED, [message])
-        if run.schema_failures:
-            self.lifecycle.finish(
-                tx,
-                run.id,
-                Outcome.ERROR,
-                error=problem,
-                cause="output_schema",
-                result=message.text,
-                by_owner=True,
-            )
-            return Final(Next.RELEASED, [message])
-        runs.change(tx, run.id, schema_failures=1)
-        nudge = f"{problem} Answer again with the JSON value alone, nothing before or after it."
-        return Final(Next.CONTINUE, [message, transcript.append(tx, session.id, session.fence, "user", "nudge", nudge)])
-
-    def _owes_answer(self, tx: Transaction, session: Session) -> bool:
-        """Whether this turn has consumed a user's message (spec/subagents.md 19)."""
-        since = (session.turn_seq or 1) - 1
-        return any(m.kind == "user" for m in transcript.load(tx, session.id, after=since))
-
-    def _nudged(self, tx: Transaction, session: Session) -> bool:
-        since = (session.turn_seq or 1) - 1
-        return any(m.kind == "nudge" for m in transcript.load(tx, session.id, after=since))
-
-    def _end_turn(self, tx: Transaction, session: Session) -> None:
-        sessions.write(tx, session.id, session.fence, turn_seq=None, turn_route=None)
-        self._rest(tx, sessions.get(tx, session.id), None)
-
-    def _rest(self, tx: Transaction, session: Session, run: Run | None) -> None:
-        """Releases a session without a turn; what is admissible goes to the end of its lane."""
-        sessions.write(tx, session.id, session.fence, claimed_by=None)
-        if self.admissible(tx, session, run):
-            self.lanes.enqueue(tx, session.lane, session.id)
-            return
-        if run is not None and run.status in (Status.RUNNING, Status.QUEUED) and runs.count_open(tx, session.id):
-            self.lifecycle.wait(tx, run)
-        tx.after_commit(lambda: self.events.publish("idle", {"sessionKey": session.key}, session_key=session.key))
-
     def _inherited(self, tx: Transaction, session: Session) -> list[Message]:
         source = sessions.find(tx, session.fork_session_id) if session.fork_session_id else None
         if source is None:
@@ -380,33 +282,6 @@ class Steps:
         after = max((session.fork_from or 1) - 1, _summarised_upto(tx, session))
         above = [row for row in self._inherited(tx, source) if row.seq > after]
         return [*above, *transcript.load(tx, source.id, after=after, upto=session.fork_upto)]
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What a model call has used up, beside its tokens."""
-
-    active_ms: int
-    """Active time since the last append."""
-    reservation: usage.Reservation | None = None
-    check_output: Callable[[Run, str], str | None] | None = None
-    """Says what is wrong with a run's final text; None: nothing."""
-
-
-def visible(text: str) -> tuple[str, bool]:
-    """What of a final text is to be posted, and whether the model chose silence (spec/subagents.md 19)."""
-    trimmed = text.strip()
-    if not trimmed or trimmed == NO_REPLY:
-        return "", True
-    lines = trimmed.splitlines()
-    if lines[-1].strip() == NO_REPLY:
-        trimmed = "\n".join(lines[:-1]).rstrip()
-    return trimmed, not trimmed
-
-
-def holds_back(text: str) -> bool:
-    """Whether a streamed text may still turn out to be `NO_REPLY`."""
-    return NO_REPLY.startswith(text.strip())
 
 
 def _progress(reply: ModelReply) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.agent.steps import holds_back
+from gateway.agent.finals import holds_back
 from gateway.events import EventLog
 
 

@@ -15,13 +15,14 @@ from typing import Any
 
 from gateway.agent.asking import Answer, Asker, BudgetExhausted, Conversation
 from gateway.agent.clock import RunClock
+from gateway.agent.finals import CheckOutput, Next
 from gateway.agent.loops import LoopDetector
 from gateway.agent.messages import ModelError, ToolCall
 from gateway.agent.setting import Setting, Settings
-from gateway.agent.steps import Begun, Boundary, Next, Spent, Steps
+from gateway.agent.steps import Begun, Boundary, Spent, Steps
 from gateway.agent.toolset import INTERRUPTED, ToolRunner, may_run_again
 from gateway.store.database import Database, StoreError
-from gateway.store.runs import Outcome, Run
+from gateway.store.runs import Outcome
 from gateway.store.sessions import FenceLost
 from gateway.store.transcript import Message
 
@@ -38,8 +39,7 @@ class Parts:
     settings: Settings
     tools: ToolRunner
     draining: Callable[[], bool]
-    check_output: Callable[[Run, str], str | None]
-    """Says what is wrong with a run's final text; None: nothing."""
+    check_output: CheckOutput
 
 
 class Turns:

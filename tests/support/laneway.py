@@ -60,7 +60,7 @@ class Home:
 
     def run(self, *arguments: str, stdin: str = "") -> Done:
         """Runs one command to its end. Whatever it prints, it is no traceback."""
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - our own program
             [*COMMAND, *arguments],
             input=stdin,
             capture_output=True,
@@ -75,7 +75,7 @@ class Home:
 
     def spawn(self, *arguments: str) -> subprocess.Popen[str]:
         """Starts a command and lets it run."""
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - our own program
             [*COMMAND, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
