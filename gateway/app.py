@@ -120,14 +120,21 @@ class Gateway:
         self.files = TranscriptFiles(self.paths, sync=config.database.durability == "full")
         self.deliverer = Delivery(database, self.registry.channels, self.events)
         self.posting = Posting(self.registry.channels, self.events, self.deliverer.wake)
+        self.asking = Asking(self.posting, self.events)
+        self.approvals = ApprovalBook(database, notify=self.asking.notify, answerable=self.asking.answerable)
         self.lifecycle = Lifecycle(
-            self.lanes, self.events, self.metrics, self.files, self.registry.run_kinds, self._current, self.ring
+            self.lanes,
+            self.events,
+            self.metrics,
+            self.files,
+            self.registry.run_kinds,
+            self._current,
+            self.approvals.withdraw,
+            self.ring,
         )
         resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
         finals = Finals(self.lifecycle, self.posting, resting)
         self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals)
-        self.asking = Asking(self.posting, self.events)
-        self.approvals = ApprovalBook(database, notify=self.asking.notify, answerable=self.asking.answerable)
         self.models = Models()
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
         asker = Asker(database, self.steps, self.models, self.settings, self.events, self.metrics)

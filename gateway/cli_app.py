@@ -1,13 +1,14 @@
 """The command line's application: everything but `laneway start`. Needs typer and rich, so no gateway imports it.
 
-Core commands are registered here; a plugin adds its own by a method `cli(app)` (the terminal's is `chat`). Plugins are
-imported only when the command isn't one of the core's, or when the list of commands is asked for.
+A plugin adds commands of its own by a method `cli(app)` (the terminal adds `chat`). Only what the typed command needs is
+imported; plugins and everything else only when it isn't a core command, or when the list of commands is asked for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Protocol, runtime_checkable
@@ -15,12 +16,36 @@ from typing import Annotated, Protocol, runtime_checkable
 import typer
 from typer.main import get_command
 
-from gateway import cli_config, cli_outbox, cli_runs, cli_service, cli_sessions
 from gateway.cli import command_of
 from gateway.cli_context import KNOWN_ERRORS, CliContext
 from gateway.cli_errors import exit_code
 from gateway.config.load import CONFIG_VARIABLE
-from gateway.plugins import GROUP
+
+CORE: Mapping[str | None, str] = {
+    "start": "gateway.cli_service",
+    "status": "gateway.cli_service",
+    "reload": "gateway.cli_service",
+    "init": "gateway.cli_service",
+    "version": "gateway.cli_service",
+    "config": "gateway.cli_config",
+    "doctor": "gateway.cli_doctor",
+    "sessions": "gateway.cli_sessions",
+    "subagents": "gateway.cli_runs",
+    "outbox": "gateway.cli_outbox",
+    "backup": "gateway.cli_backup",
+    "restore": "gateway.cli_backup",
+}
+"""Core commands and the modules that hold them: only what was typed is imported, since some need the database's
+library. A module either registers its commands or is one group, `app`."""
+
+
+@runtime_checkable
+class Registers(Protocol):
+    """A module with single commands."""
+
+    def register(self, app: typer.Typer) -> None:
+        """Adds them."""
+        ...
 
 
 @runtime_checkable
@@ -39,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def build(command: str | None) -> typer.Typer:
-    """The application, with the plugins' commands if `command` isn't a core one."""
+    """The application with this one command; with all of them, the plugins' included, if it isn't one of the core's."""
     app = typer.Typer(
         name="laneway",
         help="A self-hosted chat gateway whose sub-agents survive anything.",
@@ -48,18 +73,14 @@ def build(command: str | None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    cli_service.register(app)
-    groups = {
-        "config": cli_config.app,
-        "sessions": cli_sessions.app,
-        "subagents": cli_runs.app,
-        "outbox": cli_outbox.app,
-    }
-    for name, group in groups.items():
-        app.add_typer(group, name=name)
-    core = {*groups, *(info.name for info in app.registered_commands)}
-    if command not in core:
+    if command not in CORE:
         _add_plugin_commands(app)
+    for module in [CORE[command]] if command in CORE else dict.fromkeys(CORE.values()):
+        loaded = import_module(module)
+        if isinstance(loaded, Registers):
+            loaded.register(app)
+        else:
+            app.add_typer(loaded.app)
     return app
 
 
@@ -77,6 +98,8 @@ def _root(
 
 
 def _add_plugin_commands(app: typer.Typer) -> None:
+    from gateway.plugins import GROUP  # loads half of the gateway, as the plugins themselves do
+
     for entry in sorted(entry_points(group=GROUP), key=lambda item: item.name):
         try:
             plugin = entry.load()

@@ -11,7 +11,7 @@ from gateway import cli_format as fmt
 from gateway.cli_context import CliContext
 from gateway.cli_output import JsonFlag, print_json, print_table, print_text
 
-app = typer.Typer(no_args_is_help=True, help="Posts on their way to a channel.")
+app = typer.Typer(name="outbox", no_args_is_help=True, help="Posts on their way to a channel.")
 
 PostId = Annotated[int, typer.Argument(help="Number of the post, as `laneway outbox list` shows it.")]
 

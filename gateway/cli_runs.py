@@ -19,7 +19,7 @@ from gateway.cli_tree import tree_lines
 from gateway.client import ApiClient
 from gateway.client_records import ActionReply, Message, Run
 
-app = typer.Typer(no_args_is_help=True, help="See and control sub-agents.")
+app = typer.Typer(name="subagents", no_args_is_help=True, help="See and control sub-agents.")
 
 Target = Annotated[str, typer.Argument(help="Run id or a prefix, session key, label, or `last`.")]
 SessionOption = Annotated[str | None, typer.Option("--session", metavar="KEY", help="Only this session's sub-agents.")]

@@ -15,7 +15,7 @@ from gateway.cli_runs import message_text
 from gateway.client import ApiClient
 from gateway.client_records import Message, Session
 
-app = typer.Typer(no_args_is_help=True, help="See and export conversations.")
+app = typer.Typer(name="sessions", no_args_is_help=True, help="See and export conversations.")
 
 Key = Annotated[str | None, typer.Argument(help="Session key; default: the main session.", metavar="[KEY]")]
 PAGE = 200

@@ -47,5 +47,10 @@ async def _call(models: Models, ref: ModelRef) -> Finding:
     request = ModelRequest(ref, [PromptMessage("user", "Answer with the word: ready")], max_tokens=ANSWER_TOKENS)
     started = time.monotonic()
     async with asyncio.timeout(CALL_SECONDS):
-        await models.complete(request)
+        await models.complete(request, on_retry=_once)
     return Finding("online", Level.OK, f"{ref.name} answered in {time.monotonic() - started:.1f} s")
+
+
+async def _once(why: str) -> None:
+    """One try is enough to say what is wrong; the sentence ends with what would be tried next."""
+    raise ModelError(why.rpartition("; try ")[0] or why)

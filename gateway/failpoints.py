@@ -1,6 +1,7 @@
 """Places where a test may kill the process: every commit and every effect.
 
-`LANEWAY_FAILPOINT=name:n` kills this process with SIGKILL the n-th time that `name` is reached.
+`LANEWAY_FAILPOINT=name:n` kills this process with SIGKILL the n-th time that `name` (`before:reply`) is reached; without
+`:n` the first time.
 `LANEWAY_FAILPOINT_LOG=file` appends the name of every point as it is reached, so that a test knows which there are.
 With neither variable set a point costs one comparison.
 """
@@ -14,8 +15,10 @@ from pathlib import Path
 
 class _Failpoints:
     def __init__(self, spec: str, log: str) -> None:
-        self.name, _, count = spec.partition(":")
-        self.left = int(count or 1) if spec else 0
+        # Names hold a colon themselves.
+        name, _, count = spec.rpartition(":")
+        self.name, times = (name, int(count)) if count.isdecimal() else (spec, 1)
+        self.left = times if spec else 0
         self.log = Path(log) if log else None
         self.active = bool(spec or log)
 

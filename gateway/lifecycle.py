@@ -48,6 +48,8 @@ class Lifecycle:
     files: TranscriptFiles
     kinds: Mapping[str, Announcer]
     config: Callable[[], Config]
+    withdraw: Callable[[Transaction, str], int]
+    """Voids the questions that a session has put to people."""
     due: Callable[[int], None]
     """Tells the alarms that a due time (milliseconds) has been written."""
 
@@ -242,6 +244,7 @@ class Lifecycle:
 
     def _close_session(self, tx: Transaction, run: Run, outcome: Outcome, *, by_owner: bool) -> None:
         sessions.take_over(tx, run.session_id)
+        self.withdraw(tx, run.session_id)
         if not by_owner:
             self.lanes.cancel(tx, run.session_id)
         if outcome is not Outcome.OK:

@@ -174,6 +174,12 @@ class Control:
             gateway.lifecycle.tell(tx, reader.id, "steered")
         return Sent(reader, row.id, revived=False)
 
+    def sent(self, tx: Transaction, sent: Sent, *, steer: bool = False) -> Answer:
+        """What the sender of a message is told at once."""
+        text = texts.revived(sent.run) if sent.revived else texts.sent(sent.run, steer=steer)
+        details = {"runId": sent.run.id, "inboxId": sent.inbox_id, "revived": sent.revived}
+        return Answer(text, details | {"run": run_json(sent.run, tx.now)})
+
     # ---- stopping, freezing ----
 
     def stop(self, tx: Transaction, run: Run, why: str) -> Answer:

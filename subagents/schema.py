@@ -37,7 +37,8 @@ def output_fault(run: Run, text: str) -> str | None:
         value = json.loads(fenced[1] if fenced else trimmed)
     except ValueError as error:
         return f"The result is not JSON ({error})."
-    faults = sorted(Draft202012Validator(run.output_schema).iter_errors(value), key=lambda each: each.json_path)
+    validator: Any = Draft202012Validator(run.output_schema)  # the library's own annotations are incomplete
+    faults = sorted(validator.iter_errors(value), key=lambda each: str(each.json_path))
     if not faults:
         return None
     listed = "; ".join(f"at {fault.json_path}: {fault.message[:200]}" for fault in faults[:3])

@@ -407,7 +407,23 @@ def too_many(active: int, limit: int) -> str:
     )
 
 
+OWN_SESSION = "That is this session itself; just go on."
+
+
+def no_session(key: str) -> str:
+    """There is no such session for this caller."""
+    return f"There is no session `{capped(key, 120)}` that you can see; sessions_list shows those there are."
+
+
 # ---- data for a model ----
+
+
+def from_session(key: str, agent_id: str) -> str:
+    """What stands before a message of another session's agent."""
+    return (
+        f"[A message from the agent `{agent_id}` in the session {key}, not from the user. If nothing has to be said or "
+        "done, answer NO_REPLY.]"
+    )
 
 
 def fenced(title: str, data: str) -> str:
@@ -421,14 +437,15 @@ def active_runs_section(tx: Transaction, session: Session) -> str | None:
     active = visible(tx, Viewer(session, ""), open_only=True)
     if not active:
         return None
-    lines = [
-        f"- {json.dumps(name_of(run), ensure_ascii=False)} · {run.status.value} · {duration(runtime_ms(run, tx.now))} · "
-        f"run {short_id(run)}"
-        for run in active[:SECTION_RUNS]
-    ]
+    lines = [_section_line(run, tx.now) for run in active[:SECTION_RUNS]]
     if len(active) > SECTION_RUNS:
         lines.append(f"- and {len(active) - SECTION_RUNS} more (tool subagents, action list)")
     return fenced("## Active sub-agents\nWhat is at work for this conversation right now.", "\n".join(lines))
+
+
+def _section_line(run: Run, now: int) -> str:
+    label = json.dumps(name_of(run), ensure_ascii=False)
+    return f"- {label} · {run.status.value} · {duration(runtime_ms(run, now))} · run {short_id(run)}"
 
 
 def _runs(number: int) -> str:

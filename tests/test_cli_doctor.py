@@ -61,7 +61,7 @@ def test_a_damaged_database_fails(home: Home) -> None:
 
 def test_every_problem_of_the_configuration_is_listed(home: Home) -> None:
     home.state.mkdir()
-    (home.state / "config.json5").write_text('{\n  nonsense: 1,\n  gateway: { port: "x" },\n}')
+    (home.state / "config.json5").write_text("{\n  nonsense: 1,\n  gateway: { host: 7 },\n}")
     done = home.run("doctor", "--json")
     assert done.code == 1
     levels = about(done.json["findings"], "configuration")

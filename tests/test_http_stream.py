@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.client_events import Event, EventParser
+from gateway.client_events import POSITION, Event, EventParser
 from gateway.http import stream as module
 from gateway.store.database import Transaction
 from tests.support.http_gateway import KEY, House, http_gateway
@@ -38,7 +38,8 @@ class Reader:
             while True:
                 line = (await self._response.content.readline()).decode().rstrip("\n")
                 self.lines.append(line)
-                if (event := self._parser.feed(line)) is not None:
+                event = self._parser.feed(line)
+                if event is not None and event.type != POSITION:
                     return event
 
     async def until(self, type: str) -> list[Event]:
@@ -50,7 +51,7 @@ class Reader:
 
 
 @asynccontextmanager
-async def reading(house: House, last_id: int | None = None, **query: Any) -> AsyncIterator[Reader]:
+async def reading(house: House, last_id: int | None = None, **query: Any) -> AsyncGenerator[Reader]:
     headers = {"Authorization": f"Bearer {house.bearer}"}
     if last_id is not None:
         headers["Last-Event-ID"] = str(last_id)

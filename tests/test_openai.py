@@ -18,7 +18,7 @@ from gateway.store import outbox, sessions
 from gateway.store.database import Transaction
 from gateway.store.outbox import State
 from tests.support.http_gateway import Answered, House, http_gateway
-from tests.support.model_script import call, fail, say
+from tests.support.model_script import Call, call, calls, fail, say
 
 CHAT = "/v1/chat/completions"
 KEY = "agent:main:api:talk"
@@ -65,6 +65,20 @@ async def announce(house: House, text: str, key: str = KEY) -> None:
         house.gateway.posting.notice(tx, session, session.last_route, text)
 
     await house.gateway.database.run(unit)
+
+
+async def said(house: House, text: str) -> None:
+    """Waits until a message with this text is stored."""
+    async with asyncio.timeout(5), house.gateway.events.subscribe(last_id=0) as watch:
+        while (await anext(watch)).data.get("text") != text:
+            pass
+
+
+async def nothing_held(house: House) -> None:
+    """Waits until every post counts as delivered: that is stored after the client has it."""
+    async with asyncio.timeout(5), house.gateway.events.subscribe(last_id=0) as watch:
+        while await held(house):
+            await anext(watch)
 
 
 async def held(house: House) -> list[str]:
@@ -152,19 +166,15 @@ async def test_requests_of_one_session_queue_in_order_and_never_mix(house: House
     first = asyncio.create_task(chat(house, user("one"), stream=True))
     await house.models.wait_for(lambda seen: seen.last_user == "one")
     second = asyncio.create_task(chat(house, user("two")))
-    async with asyncio.timeout(5), house.gateway.events.subscribe(last_id=0) as watch:
-        while (await anext(watch)).data.get("text") != "two":
-            pass
+    await said(house, "two")
     third = asyncio.create_task(chat(house, user("three"), stream=True))
-    async with asyncio.timeout(5), house.gateway.events.subscribe(last_id=0) as watch:
-        while (await anext(watch)).data.get("text") != "three":
-            pass
+    await said(house, "three")
     house.models.release("gate")
     assert streamed(await first)[0] == "to one"
     assert content(await second) == "to two"
     assert streamed(await third)[0] == "to three"
     assert [seen.last_user for seen in house.models.requests] == ["one", "two", "three"]
-    assert await held(house) == []
+    await nothing_held(house)
 
 
 async def test_what_comes_after_the_answer_is_returned_with_the_next_request_once(house: House) -> None:
@@ -179,7 +189,7 @@ async def test_what_comes_after_the_answer_is_returned_with_the_next_request_onc
     assert streamed(await chat(house, user("d"), stream=True))[0] == "the end is near\n\nok"
     await announce(house, "really")
     assert content(await chat(house, user("/usage"))).startswith("really\n\n")
-    assert await held(house) == []
+    await nothing_held(house)
 
 
 async def test_concurrent_requests_share_what_waits(house: House) -> None:
@@ -190,23 +200,21 @@ async def test_concurrent_requests_share_what_waits(house: House) -> None:
     answers = await asyncio.gather(*(chat(house, user(f"q{number}"), stream=bool(number % 2)) for number in range(6)))
     texts = "".join(answered.text for answered in answers)
     assert [texts.count(f"news {number}.") for number in range(10)] == [1] * 10
-    assert await held(house) == []
+    await nothing_held(house)
 
 
 async def test_a_client_that_leaves_cancels_nothing_and_loses_nothing(house: House) -> None:
     house.models.on(user="^one$", reply=say("to one", hold="gate"))
-    house.models.on(reply=say("to two"))
-    for stream in (False, True):
-        leaving = asyncio.create_task(chat(house, user("one"), stream=stream))
-        await house.models.wait_for(lambda seen: seen.last_user == "one")
+    house.models.on(user="^two$", reply=say("to two"))
+    house.models.on(reply=say("to three"))
+    for text, stream in (("one", False), ("two", True)):
+        leaving = asyncio.create_task(chat(house, user(text), stream=stream))
+        await said(house, text)
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
     house.models.release("gate")
-    async with asyncio.timeout(5), house.gateway.events.subscribe(last_id=0) as watch:
-        for _ in range(2):
-            while (await anext(watch)).data.get("text") != "to one":
-                pass
-    assert content(await chat(house, user("two"))) == "to one\n\nto one\n\nto two"
+    await said(house, "to two")
+    assert content(await chat(house, user("three"))) == "to one\n\nto two\n\nto three"
 
 
 async def test_a_retry_gets_the_same_answer_without_another_call(house: House) -> None:
@@ -242,9 +250,7 @@ async def test_a_message_that_is_dropped_while_it_waits_says_so(house: House) ->
     first = asyncio.create_task(chat(house, user("a")))
     await house.models.wait_for(lambda seen: seen.last_user == "a")
     second = asyncio.create_task(chat(house, user("b")))
-    async with asyncio.timeout(5), house.gateway.events.subscribe(last_id=0) as watch:
-        while (await anext(watch)).data.get("text") != "b":
-            pass
+    await said(house, "b")
     await house.post(f"/api/sessions/{KEY}/messages", {"text": "/stop"})
     assert "dropped" in content(await asyncio.wait_for(second, 5))
     assert content(await asyncio.wait_for(first, 5)) == ""
@@ -272,8 +278,6 @@ async def test_usage_is_that_of_all_calls_of_the_turn(house: House) -> None:
 
 
 async def test_text_beside_a_tool_call_does_not_run_into_the_answer(house: House) -> None:
-    from tests.support.model_script import Call, calls
-
     house.models.on(turn_step=1, reply=calls(Call("ls", {"path": "."}), text="Let me look."))
     house.models.on(reply=say("It is empty."))
     text = streamed(await chat(house, user("a"), stream=True))[0]
@@ -331,7 +335,14 @@ async def test_what_cannot_be_done_is_refused_in_openais_form(
 
 async def test_parameters_of_other_models_are_ignored(house: House) -> None:
     house.models.on(reply=say("ok"))
-    more = {"temperature": 0.3, "max_tokens": 5, "tools": [], "seed": 1, "something_new": {"a": 1}, "n": 1}
+    more: dict[str, Any] = {
+        "temperature": 0.3,
+        "max_tokens": 5,
+        "tools": [],
+        "seed": 1,
+        "something_new": {"a": 1},
+        "n": 1,
+    }
     assert content(await chat(house, user("a"), **more)) == "ok"
 
 

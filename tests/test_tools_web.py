@@ -43,6 +43,9 @@ ANSWERS: dict[str, Callable[[], web.Response]] = {
     "/big": lambda: web.Response(text="x" * (MAX_BYTES + 5), content_type="text/plain"),
     "/gone": lambda: web.Response(status=410, text="no more"),
     "/charset": lambda: web.Response(body=b"\xe4", headers={"Content-Type": "text/plain; charset=nonsense"}),
+    "/long": lambda: web.Response(
+        text="<script>" + "x" * 900_000 + "</SCRIPT ><p>first</p>" + "<p>more</p>" * 50_000, content_type="text/html"
+    ),
     "/deep": lambda: web.Response(text="<div>" * 20_000 + "core", content_type="text/html"),
 }
 
@@ -94,6 +97,8 @@ async def test_other_content(world: World, url: str) -> None:
     gone = await world.call("web_fetch", url=f"{url}/gone")
     assert gone.error and "status 410" in gone.text and "no more" in gone.text
     assert not (await world.call("web_fetch", url=f"{url}/charset")).error
+    long = (await world.call("web_fetch", url=f"{url}/long", maxChars=50_000)).text
+    assert "first" in long and "xxx" not in long and "more" in long
     assert "core" in (await world.call("web_fetch", url=f"{url}/deep")).text
 
 

@@ -225,6 +225,7 @@ class Steps:
         transcript.close_open_calls(tx, session.id, None, f"({why})")
         transcript.append(tx, session.id, None, "user", "notice", f"({why})", route=session.turn_route)
         self.posting.withdraw(tx, session)
+        self.lifecycle.withdraw(tx, session.id)
         sessions.change(tx, session.id, turn_seq=None, turn_route=None)
         self.lanes.cancel(tx, session.id)
         self.lanes.enqueue(tx, session.lane, session.id, RESUMED)

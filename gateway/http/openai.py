@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from gateway.events import Event, Subscription
-from gateway.http.channels import OPENAI
 from gateway.http.auth import caller, scope
 from gateway.http.callers import check_key, idempotency_key
+from gateway.http.channels import OPENAI
 from gateway.http.errors import ApiError
 from gateway.http.json import answer as json_answer
 from gateway.http.json import read_body

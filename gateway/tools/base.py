@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -180,21 +180,22 @@ def lean_schema(args: type[BaseModel]) -> dict[str, Any]:
     return _lean(schema, definitions)
 
 
-def _lean(node: Any, definitions: Mapping[str, Any]) -> Any:
+def _lean(node: object, definitions: Mapping[str, Any]) -> Any:
     if isinstance(node, list):
-        return [_lean(item, definitions) for item in node]  # pyright: ignore[reportUnknownVariableType]
+        return [_lean(item, definitions) for item in cast("list[object]", node)]
     if not isinstance(node, dict):
         return node
-    if "$ref" in node:
-        return _lean(definitions[str(node["$ref"]).rsplit("/", 1)[-1]], definitions)  # pyright: ignore[reportUnknownArgumentType]
+    parts = cast("dict[str, Any]", node)
+    if "$ref" in parts:
+        return _lean(definitions[str(parts["$ref"]).rsplit("/", 1)[-1]], definitions)
     lean: dict[str, Any] = {}
-    for key, value in node.items():  # pyright: ignore[reportUnknownVariableType]
+    for key, value in parts.items():
         if key == "properties":
-            lean[key] = {n: _lean(v, definitions) for n, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            lean[key] = {name: _lean(each, definitions) for name, each in value.items()}
         elif key == "title" or (key == "default" and value is None):
             continue
-        elif key == "anyOf" and len(kept := [v for v in value if v != {"type": "null"}]) == 1:  # pyright: ignore[reportUnknownVariableType]
-            lean.update(_lean(kept[0], definitions))  # pyright: ignore[reportUnknownArgumentType]
+        elif key == "anyOf" and len(kept := [each for each in value if each != {"type": "null"}]) == 1:
+            lean.update(_lean(kept[0], definitions))
         else:
-            lean[str(key)] = _lean(value, definitions)  # pyright: ignore[reportUnknownArgumentType]
+            lean[key] = _lean(value, definitions)
     return lean

@@ -179,7 +179,7 @@ def _reason(error: Exception) -> str:
 def _text(page: Page) -> str:
     kind = page.media_type
     if kind in ("text/html", "application/xhtml+xml"):
-        # Both take 40 ms to load and are needed by this tool only.
+        # Its libraries take a tenth of a second to load, and only this tool needs them.
         from gateway.tools.html import to_markdown
 
         return to_markdown(_decoded(page))

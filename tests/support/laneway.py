@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,8 @@ class Home:
             "LANEWAY_DEMO_DELAY": "0",
             "LANEWAY_OFFLINE": "1",
             "LANEWAY__GATEWAY__PORT": "0",
+            **(
+                {} if (REPOSITORY / "subagents/routes.py").exists() else {"LANEWAY__PLUGINS__DISABLED": '["subagents"]'}
             **self.env,
         }
 
@@ -86,7 +88,7 @@ class Home:
         )
 
     @contextmanager
-    def gateway(self, *arguments: str) -> Iterator[Gateway]:
+    def gateway(self, *arguments: str) -> Generator[Gateway]:
         """A running `laneway start`; stopped by SIGTERM at the end unless it is gone by then."""
         process = self.spawn("start", *arguments)
         assert process.stdout is not None

@@ -65,6 +65,8 @@ class Pilot:
     def __init__(self, folder: Path, model: ScriptedModelServer, http: aiohttp.ClientSession) -> None:
         self.paths = Paths(folder / "state")
         self.model = model
+        self.plugins: Mapping[str, Plugin] = {}
+        """Plugins beside the installed ones; taken at each start."""
         self.events: list[Event] = []
         """All that has happened, oldest first, over restarts too."""
         self._home = folder
@@ -94,12 +96,12 @@ class Pilot:
         """The operator's token."""
         return self.paths.token.read_text("utf-8").strip()
 
-    async def start(self, plugins: Mapping[str, Plugin] | None = None) -> None:
+    async def start(self) -> None:
         """Starts a gateway on the state folder."""
         environ = {"HOME": str(self._home), "LANEWAY_HOME": str(self.paths.state), "LANEWAY_OFFLINE": "1"}
         config = load_config(None, paths=self.paths, environ=environ)
         self._database = open_database(config)
-        options = ServeOptions(self.paths, environ=environ, handle_signals=False, plugins=plugins)
+        options = ServeOptions(self.paths, environ=environ, handle_signals=False, plugins=self.plugins)
         self._gateway = Gateway(options, config, self._database)
         self._watch = asyncio.create_task(self._follow(self._gateway), name="pilot:events")
         await self._gateway.start()
@@ -116,16 +118,15 @@ class Pilot:
             await self._database.close()
             self._database = None
 
-    async def restart(self, plugins: Mapping[str, Plugin] | None = None, **config: Any) -> None:
+    async def restart(self, **config: Any) -> None:
         """A graceful stop and a new start.
 
         Args:
-            plugins: given to the new gateway.
             config: sections that go over the configuration file.
         """
         await self.stop()
         self.configure(config)
-        await self.start(plugins)
+        await self.start()
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Changes the configuration file."""
@@ -334,8 +335,9 @@ async def pilot(
         p = Pilot(folder, server, http)
         _prepare(p.paths, merged(base_config(server), config or {}))
         try:
+            p.plugins = plugins or {}
             if start:
-                await p.start(plugins)
+                await p.start()
             yield p
         finally:
             await p.stop()

@@ -1,0 +1,69 @@
+"""`laneway backup` and `laneway restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway import backup
+from gateway import cli_format as fmt
+from gateway.cli_context import CliContext, CliError
+from gateway.cli_output import JsonFlag, print_json, print_text
+from gateway.config import ConfigError
+from gateway.store.database import StoreError
+from gateway.store.lock import LockHeld
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the application."""
+    app.command("backup")(backup_command)
+    app.command("restore")(restore_command)
+
+
+def backup_command(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(help="Archive to write, or a folder to put it into.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Writes the whole state into one archive, while the gateway runs or not."""
+    here: CliContext = ctx.obj
+    try:
+        done = backup.create_backup(here.paths, path, _config_file(here))
+    except backup.BackupError as error:
+        raise CliError(str(error)) from error
+    if as_json:
+        print_json({"path": str(done.path), "bytes": done.bytes, "files": done.files})
+    else:
+        print_text(f"Wrote {done.path} ({fmt.plural(done.files, 'file')}, {done.bytes / 1e6:.1f} MB)")
+
+
+def restore_command(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(help="Archive that `laneway backup` wrote.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the state that is there; it is kept beside.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Puts a backup into the state folder. The gateway must be stopped."""
+    here: CliContext = ctx.obj
+    try:
+        done = backup.restore_backup(here.paths, path, force=force)
+    except LockHeld as error:
+        raise CliError(f"stop the gateway first: {error}") from error
+    except (backup.BackupError, StoreError) as error:
+        raise CliError(str(error)) from error
+    if as_json:
+        kept = str(done.kept) if done.kept else None
+        print_json({"files": done.files, "createdAt": done.created_at, "kept": kept})
+        return
+    print_text(f"Restored {fmt.plural(done.files, 'file')} of {done.created_at} into {here.paths.state}")
+    if done.kept:
+        print_text(f"What was there before is in {done.kept}")
+
+
+def _config_file(here: CliContext) -> Path | None:
+    try:
+        return here.config().source
+    except ConfigError:
+        return None  # a broken configuration must not keep anybody from saving his state

@@ -1,0 +1,53 @@
+"""`laneway doctor`: prints what `doctor` and `doctor_online` find."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from gateway import cli_format as fmt
+from gateway import doctor
+from gateway.cli_context import FAILED, CliContext, run
+from gateway.cli_output import JsonFlag, out, print_json, print_text
+from gateway.doctor_online import online as ask_providers
+
+_MARKS = {doctor.Level.OK: ("✓", "green"), doctor.Level.WARN: ("!", "yellow"), doctor.Level.FAIL: ("✗", "red")}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the application."""
+    app.command("doctor")(doctor_command)
+
+
+def doctor_command(
+    ctx: typer.Context,
+    online: Annotated[bool, typer.Option("--online", help="Also make one tiny call to each provider.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Checks everything that must be right, and says what to do about the rest."""
+    here: CliContext = ctx.obj
+    findings, config = doctor.examine(here.config_path, here.paths, here.environ)
+    if online and config is not None:
+        findings += run(ask_providers(config))
+    failed = any(finding.level is doctor.Level.FAIL for finding in findings)
+    if as_json:
+        print_json({"ok": not failed, "findings": [finding.data() for finding in findings]})
+    else:
+        _print_findings(findings)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _print_findings(findings: list[doctor.Finding]) -> None:
+    width = max(len(finding.part) for finding in findings)
+    for finding in findings:
+        mark, colour = _MARKS[finding.level]
+        out.print(Text(f"{mark} ", style=colour) + Text(f"{finding.part:<{width}}  ", style="dim") + Text(finding.text))
+        if finding.fix and finding.level is not doctor.Level.OK:
+            out.print(Text(f"  {'':<{width}}  → {finding.fix}", style="dim"))
+    failed = sum(finding.level is doctor.Level.FAIL for finding in findings)
+    warned = sum(finding.level is doctor.Level.WARN for finding in findings)
+    summary = [fmt.plural(failed, "problem")] * bool(failed) + [fmt.plural(warned, "remark")] * bool(warned)
+    print_text(f"{', '.join(summary)}." if summary else "Everything is in order.")

@@ -1,0 +1,50 @@
+"""`python -m tests.bench [NAME …]`: measures a real gateway process and prints a table.
+
+Names choose parts: startup, sdk, latency, fanout, queued, isolation, litellm. Exit code 1 if a target isn't met.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from tests.bench import fanout, footprint, latency, queues
+from tests.bench.report import Measurement, table
+
+Part = Callable[[Path], Awaitable[list[Measurement]]]
+PARTS: Mapping[str, Part] = {
+    "startup": footprint.startup,
+    "sdk": footprint.with_sdk,
+    "latency": latency.latencies,
+    "fanout": fanout.fanout,
+    "queued": queues.queued,
+    "isolation": queues.isolation,
+    "litellm": footprint.with_litellm,
+}
+
+
+async def measure(names: Sequence[str]) -> list[Measurement]:
+    """Runs parts one after the other, each on a folder of its own."""
+    found: list[Measurement] = []
+    for name in names or PARTS:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="laneway-bench-") as folder:
+            found += await PARTS[name](Path(folder))
+    return found
+
+
+def main(names: Sequence[str]) -> int:
+    """Prints the table; returns the exit code."""
+    if unknown := [name for name in names if name not in PARTS]:
+        print(f"no part {', '.join(unknown)}; there are: {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    found = asyncio.run(measure(names))
+    print(table(found))
+    return 0 if all(each.met for each in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
