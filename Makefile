@@ -3,25 +3,51 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+N      ?= 500
+SEED   ?=
 
-.PHONY: chat start test lock clean
+.PHONY: chat start test check format proofs chaos bench lock clean
 
 chat: $(READY)
+	@$(BIN)/laneway init --quiet
 	@$(BIN)/laneway chat
 
 start: $(READY)
 	@$(BIN)/laneway start
 
+test: $(READY)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(READY)  # what a change must pass beside the tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+proofs: $(READY)  # the tests that take minutes: 60 random kills
+	@$(BIN)/python -m pytest -m long
+
+chaos: $(READY)  # make chaos N=500 SEED=1: that many random kills
+	@$(BIN)/python -m tests.crash.chaos --n $(N) $(if $(SEED),--seed $(SEED))
+
+bench: $(READY)
+	@$(BIN)/python -m tests.bench
+
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Laneway needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …")'
-	@echo "Setting up $(VENV) (once; about a minute) …"
+	@echo "Setting up $(VENV): once, about a minute …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test: $(READY)
-	@$(BIN)/python -m pytest
+lock: $(READY)  # after a change of the dependencies in pyproject.toml; needs uv
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-annotate --extra dev pyproject.toml --output-file requirements.lock
+	@sed -i '1i # Every package that Laneway and its tests use, pinned with hashes. Made by `make lock`.' requirements.lock
 
 clean:
 	rm -rf $(VENV)

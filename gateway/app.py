@@ -303,16 +303,31 @@ async def _serve_locked(options: ServeOptions, config: Config) -> None:
     database = open_database(config)
     try:
         gateway = Gateway(options, config, database)
+        if options.handle_signals:
+            _handle_signals(gateway)
         try:
-            await gateway.start()
-            options.announce(gateway.greeting())
-            if options.handle_signals:
-                _handle_signals(gateway)
+            if await _started(gateway):
+                options.announce(gateway.greeting())
             await gateway.stopping.wait()
         finally:
             await asyncio.shield(gateway.stop())
     finally:
         await database.close()
+
+
+async def _started(gateway: Gateway) -> bool:
+    """Starts a gateway; False: it was told to stop before it was ready, which may take long with a suspect to resume."""
+    starting = asyncio.create_task(gateway.start(), name="start")
+    stopping = asyncio.create_task(gateway.stopping.wait(), name="stopping")
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+        return starting.done()
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.wait({starting, stopping})
 
 
 def _handle_signals(gateway: Gateway) -> None:

@@ -40,8 +40,10 @@ def _generic(path: KeyPath) -> str:
 def test_the_examples_defaults_are_the_defaults(tmp_path: Path) -> None:
     config = load_config(EXAMPLE, paths=Paths(tmp_path), environ={})
     default = Config()
-    for name in ("messages", "session", "gateway", "database", "retention", "plugins"):
+    for name in ("messages", "session", "database", "retention", "plugins"):
         assert getattr(config, name) == getattr(default, name)
+    without_tokens = config.gateway.auth.model_copy(update={"tokens": ()})
+    assert config.gateway.model_copy(update={"auth": without_tokens}) == default.gateway
     subagents = config.agents.defaults.subagents
     assert subagents == default.agents.defaults.subagents
 

@@ -41,6 +41,16 @@ class SessionConfig(Section):
     )
 
 
+class TokenConfig(Section):
+    """One more bearer token, that may do less than everything."""
+
+    token: Annotated[SecretStr, Field(min_length=1)] = Field(description="The token itself; best as `${VARIABLE}`.")
+    scopes: Annotated[tuple[Literal["read", "chat", "operator"], ...], Field(min_length=1)] = Field(
+        description="What it may do: look, talk to the assistant, or everything."
+    )
+    name: Name | None = Field(default=None, description="Who uses it, for people.")
+
+
 class AuthConfig(Section):
     """Who may use the HTTP API."""
 
@@ -48,6 +58,7 @@ class AuthConfig(Section):
         default=None,
         description="Bearer token; unset: one is made at the first start and kept in the state folder.",
     )
+    tokens: tuple[TokenConfig, ...] = Field(default=(), description="More tokens, each with its scopes.")
 
 
 class GatewayConfig(Section):

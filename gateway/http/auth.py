@@ -12,14 +12,13 @@ import hmac
 import ipaddress
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from pydantic import SecretStr
 
 from gateway.config import Config, Paths
 from gateway.http.errors import ApiError
@@ -95,27 +94,11 @@ class Tokens:
     def _read(self, config: Config) -> dict[bytes, Caller]:
         main = own_token(config, self._paths)
         known = {main.encode(): Caller("operator", ALL_SCOPES)}
-        for extra in _extra_tokens(config):
+        for extra in config.gateway.auth.tokens:
             secret = extra.token.get_secret_value().encode()
             name = extra.name or f"token-{hashlib.sha256(secret).hexdigest()[:8]}"
             known.setdefault(secret, Caller(name, frozenset(extra.scopes)))
         return known
-
-
-class ExtraToken(Protocol):
-    """One entry of `gateway.auth.tokens`."""
-
-    @property
-    def token(self) -> SecretStr: ...
-    @property
-    def scopes(self) -> Iterable[Scope]: ...
-    @property
-    def name(self) -> str | None: ...
-
-
-def _extra_tokens(config: Config) -> Iterable[ExtraToken]:
-    found: Iterable[ExtraToken] = getattr(config.gateway.auth, "tokens", ())
-    return found
 
 
 def own_token(config: Config, paths: Paths) -> str:

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from gateway.commands.base import CommandError
@@ -83,3 +84,10 @@ class RequestLog(logging.LoggerAdapter[logging.Logger]):
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Puts the id before the line."""
         return f"request {_request_id.get()}: {msg}", kwargs
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
+        """An error with its traceback; what is no HTTP at all is the sender's fault and gets a quiet line."""
+        if isinstance(exc_info, HttpProcessingError):
+            self.debug("a request that is no proper HTTP: %s", exc_info.message)
+        else:
+            self.error(msg, *args, exc_info=exc_info, **kwargs)

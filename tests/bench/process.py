@@ -143,7 +143,7 @@ async def gateway(folder: Path, config: Mapping[str, Any]) -> AsyncGenerator[Gat
     (state / "config.json5").write_text(json.dumps(config), "utf-8")
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        *_command(), env=_environ(folder), cwd=folder, stdout=asyncio.subprocess.PIPE
+        *_command(), env=_environ(folder), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
@@ -162,8 +162,8 @@ async def gateway(folder: Path, config: Mapping[str, Any]) -> AsyncGenerator[Gat
 
 
 def _command() -> list[str]:
-    profiler = os.environ.get("BENCH_WRAP", "").split()
-    return [sys.executable, *profiler, "-m", "gateway.cli", "start"]
+    wrapped = os.environ.get("BENCH_WRAP", "-m gateway.cli").split()
+    return [sys.executable, *wrapped, "start"]
 
 
 def _environ(folder: Path) -> dict[str, str]:

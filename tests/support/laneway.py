@@ -55,8 +55,6 @@ class Home:
             "LANEWAY_DEMO_DELAY": "0",
             "LANEWAY_OFFLINE": "1",
             "LANEWAY__GATEWAY__PORT": "0",
-            **(
-                {} if (REPOSITORY / "subagents/routes.py").exists() else {"LANEWAY__PLUGINS__DISABLED": '["subagents"]'}
             **self.env,
         }
 
