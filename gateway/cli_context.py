@@ -16,6 +16,7 @@ from gateway.client import ApiClient, ApiError, Unreachable
 from gateway.client_find import NoGateway, answering
 from gateway.config import Config, ConfigError, load_config
 from gateway.config.paths import Paths
+from gateway.keys import direct_key
 
 OK, FAILED, USAGE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes."""
@@ -62,8 +63,9 @@ class CliContext:
         return load_config(self.config_path, paths=self.paths, environ=self.environ)
 
     def default_session(self) -> str:
-        """The key of the default agent's main session."""
-        return main_session(self.config().default_agent_id)
+        """The key of the conversation that a terminal has with the default agent (`session.dmScope`)."""
+        config = self.config()
+        return direct_key(config.session.dm_scope, config.default_agent_id, "terminal", "local", owner=True)
 
     def token(self) -> str | None:
         """The bearer token if the configuration sets one; None: the one in the state folder counts."""
@@ -92,11 +94,6 @@ class CliContext:
                 return await question(client)
 
         return run(asked())
-
-
-def main_session(agent_id: str) -> str:
-    """The key of an agent's main session."""
-    return f"agent:{agent_id}:main"
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -33,6 +33,10 @@ from subagents.schema import schema_fault
 LANE = "subagent"
 KIND = "subagent"
 DEFAULT_LABEL_CHARS = 48
+LONGEST_TIMEOUT = 31_536_000
+"""seconds; the most that the configuration allows as well"""
+LARGEST_BUDGET_USD = 1_000_000
+LARGEST_BUDGET_TOKENS = 10**12
 AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 NOTE = "It works on its own and announces its result here. Don't wait and don't poll: end your turn."
 
@@ -45,14 +49,14 @@ class SpawnArguments(ToolArguments):
     agent_id: str | None = Field(default=None, description="Another agent, if allowed (agents_list).")
     model: str | None = Field(default=None, description="provider/model; only if the user asked for one.")
     thinking: str | None = Field(default=None, description="off, minimal, low, medium, high, xhigh or max.")
-    run_timeout_seconds: int | None = Field(default=None, ge=0, description="0 = no limit.")
+    run_timeout_seconds: int | None = Field(default=None, ge=0, le=LONGEST_TIMEOUT, description="0 = no limit.")
     cleanup: Literal["keep", "delete"] = Field(
         default="keep", description="delete: archive right after the announcement."
     )
     context: Literal["isolated", "fork"] = Field(default="isolated", description="fork: starts with this conversation.")
     cwd: str | None = Field(default=None, description="Folder to work in.")
-    budget_usd: float | None = Field(default=None, gt=0)
-    budget_tokens: int | None = Field(default=None, gt=0)
+    budget_usd: float | None = Field(default=None, gt=0, le=LARGEST_BUDGET_USD)
+    budget_tokens: int | None = Field(default=None, gt=0, le=LARGEST_BUDGET_TOKENS)
     output_schema: dict[str, Any] | None = Field(default=None, description="JSON Schema that the result must fit.")
 
     @field_validator("task")
@@ -177,7 +181,7 @@ class Spawner:
             parent_run_id=requester.run.id if requester.run else None,
             route=requester.route,
             agent_id=agent.id,
-            label=capped(args.label or args.task[:DEFAULT_LABEL_CHARS], LABEL_CHARS),
+            label=capped((args.label or "").strip() or args.task[:DEFAULT_LABEL_CHARS], LABEL_CHARS),
             task=args.task,
             depth=session.depth,
             model=admitted.model.ref.name,
@@ -328,10 +332,14 @@ def _folder(agent: Agent, cwd: str | None) -> Path | None:
     if cwd is None:
         return None
     root = agent.workspace.resolve()
-    folder = (root / cwd).resolve()
+    try:
+        folder = (root / cwd).resolve()
+        found = folder.is_dir()
+    except (OSError, ValueError) as error:  # too long, or with a NUL character
+        raise Refused(f"`cwd` is not a path that can be used: {capped(str(error), 200)}") from None
     if not folder.is_relative_to(root):
         raise Refused(f"`cwd` must lie inside the workspace of `{agent.id}`, {root}")
-    if not folder.is_dir():
+    if not found:
         raise Refused(f"`cwd` is not a folder: {folder}")
     return folder
 

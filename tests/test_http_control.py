@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from gateway.approvals import Call
-from gateway.http.auth import Caller, Tokens
 from gateway.routes import Route
 from gateway.store import outbox, runs, sessions
 from gateway.store.database import Transaction
@@ -334,10 +333,13 @@ async def test_a_backup_is_written_where_it_is_asked_for(house: House, tmp_path:
 # --- scopes ---------------------------------------------------------------------------------------------------------
 
 
-async def test_scopes_open_what_they_name(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    guests = {"reader": Caller("reader", frozenset({"read"})), "chatter": Caller("chatter", frozenset({"chat"}))}
-    find = Tokens.find
-    monkeypatch.setattr(Tokens, "find", lambda self, config, text: guests.get(text) or find(self, config, text))  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
+async def test_scopes_open_what_they_name(tmp_path: Path) -> None:
+    tokens = [{"token": "reader", "scopes": ["read"]}, {"token": "chatter", "scopes": ["chat"], "name": "guest"}]
+    async with http_gateway(tmp_path, config={"gateway": {"port": 0, "auth": {"tokens": tokens}}}) as house:
+        await check_scopes(house)
+
+
+async def check_scopes(house: House) -> None:
     house.models.on(reply=say("ok"))
 
     async def status(bearer: str, method: str, path: str, body: Any = None) -> int:

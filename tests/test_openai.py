@@ -382,3 +382,21 @@ async def test_delivery_is_told(house: House) -> None:
             pass
     post = await house.gateway.database.read(outbox.get, int(event.data["messageId"]))
     assert (event.data["state"], post.state, post.text) == ("delivered", State.DELIVERED, "ok")
+
+
+async def test_a_sub_agents_result_is_returned_with_the_next_request(tmp_path: Path) -> None:
+    async with http_gateway(tmp_path, config={"plugins": {"disabled": ["terminal"]}}) as house:
+        house.models.on(role="child", reply=say("3 files", hold="child"))
+        house.models.on(user="^count$", turn_step=1, reply=call("sessions_spawn", task="count the files"))
+        house.models.on(user="^count$", reply=say("on it"))
+        house.models.on(user="3 files", reply=say("there are 3"))
+        house.models.on(reply=say("anything else?"))
+        assert content(await chat(house, user("count"))) == "on it"
+        house.models.release("child")
+        await said(house, "there are 3")
+        assert content(await chat(house, user("thanks"))) == "there are 3\n\nanything else?"
+        await nothing_held(house)
+        (run,) = (await house.get("/api/runs", params={"session": KEY})).json["runs"]
+        assert (run["status"], run["outcome"], run["result"]) == ("done", "ok", "3 files")
+        session = (await house.get(f"/api/sessions/{KEY}")).json
+        assert (session["idle"], session["activeRuns"], session["tokens"]["total"]) == (True, 0, 5 * 120)

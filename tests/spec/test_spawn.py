@@ -134,8 +134,8 @@ REFUSED = [
 async def test_3_and_5_refusals_say_what_is_right_and_leave_nothing(tmp_path: Path) -> None:
     """spec/subagents.md 3, 5 and the table: each refusal names the fault; nothing created stays behind."""
     async with pilot(tmp_path, config=subagents(maxChildrenPerAgent=1)) as p:
-        answers = await p.use([("sessions_spawn", json.dumps(args) if isinstance(args, dict) else "{}") for args, _, _ in REFUSED if isinstance(args, dict)])
         wanted = [row for row in REFUSED if isinstance(row[0], dict)]
+        answers = await p.use([("sessions_spawn", json.dumps(args)) for args, _, _ in wanted])
         for (args, status, words), text in zip(wanted, answers, strict=True):
             answer = json.loads(text)
             assert answer["status"] == status, (args, answer)
@@ -157,26 +157,21 @@ async def test_3_arguments_that_are_no_object_are_an_error(tmp_path: Path, argum
         assert p.said() == ["ok"]
 
 
-ORDER: list[tuple[Json, str]] = [
-    ({"task": "", "agentId": "no!", "model": "nope/x"}, "task"),
-    ({"task": "x", "agentId": "no!", "model": "nope/x"}, "agentId"),
-    ({"task": "x", "agentId": "stranger", "model": "nope/x"}, "current depth 1, max 1"),
-]
-
-
-async def test_3_check_order_depth_before_all_but_syntax(tmp_path: Path) -> None:
-    """spec/subagents.md 3: argument shape, agent id syntax, depth, … in this order; depth names the config key."""
-    async with pilot(tmp_path, config={"tools": {"subagents": {"tools": {}}}}) as p:
-        # Only a user can ask for a child at a depth where the tool isn't there: through the child's own key.
-        await p.spawn(task="outer")
+async def test_3_depth_is_checked_before_slots_and_named_with_its_key(tmp_path: Path) -> None:
+    """spec/subagents.md 3: depth says `current depth D, max M` and the config key, and comes before active children."""
+    async with pilot(tmp_path, config=subagents(maxSpawnDepth=2, maxChildrenPerAgent=2)) as p:
+        p.on(reply=calls(Call("sessions_spawn", {"task": "b"}), Call("sessions_spawn", {"task": "c"})), task="^a$", step=1)
+        p.on(reply=say("late", hold="b"), task="^b$")
+        await p.spawn(task="a")
+        await p.wait_until(lambda: sum(e.type == "run" and e.data["change"] == "done" for e in p.events))
+        p.configure(subagents(maxSpawnDepth=1, maxChildrenPerAgent=1))
+        assert (await p.post("/api/reload")).json["reloaded"]
+        answer = await p.command("/subagents retry c")
+        assert "current depth 1, max 1" in answer
+        assert "agents.defaults.subagents.maxSpawnDepth" in answer
+        p.model.release("b")
         await p.wait_idle()
-        [run] = await p.runs()
-        for arguments, word in ORDER:
-            response = await p.post("/api/runs", {"sessionKey": run["sessionKey"], **arguments})
-            assert response.status in (400, 403, 409), response.text
-            assert word in response.text, (arguments, response.text)
-        assert "agents.defaults.subagents.maxSpawnDepth" in response.text
-        assert len(await p.runs()) == 1
+        assert len(await p.runs()) == 3
 
 
 async def test_3_check_order_children_then_require_then_allow_then_model(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from gateway.plugins import Plugin
 from gateway.store.database import Database
 from gateway.store.migrate import migrate
 from gateway.store.open import open_database
-from tests.support.model_script import Answer, Call, Reply, Rule, Seen, calls, say
+from tests.support.model_script import Answer, Call, Reply, Rule, Seen, calls, say, text_of
 from tests.support.model_server import ScriptedModelServer
 
 Json = dict[str, Any]
@@ -44,6 +44,7 @@ REPORT = r"\[Report of a sub-agent"
 """How an announcement begins, as the requester's model reads it."""
 PATIENCE = 10.0
 """seconds after which waiting is a fault"""
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Pilot:
         self.events: list[Event] = []
         """All that has happened, oldest first, over restarts too."""
         self._home = folder
+        self._wishes = 0
         self._http = http
         self._changed = asyncio.Condition()
         self._watch: asyncio.Task[None] | None = None
@@ -198,13 +200,18 @@ class Pilot:
             session: the conversation.
             more: other fields of the message that leads to it.
         """
-        wish = f"do-{len(self.model.rules)}"
-        made = calls(*(Call(name, arguments) for name, arguments in several))
-        self.on(reply=made, user=f"^{wish}$", turn_step=1, once=True)
-        self.on(reply=say("done so"), user=f"^{wish}$")
+        self._wishes += 1
+        wish = f"wish number {self._wishes};"
+        ids = [f"wish{self._wishes}_{index}" for index in range(len(several))]
+        made = calls(*(Call(name, arguments, ids[index]) for index, (name, arguments) in enumerate(several)))
+
+        def grant(seen: Seen) -> Reply | None:
+            return made if wish in seen.users and not answers_to(seen, ids[0]) else None
+
+        self.model.on(grant, first=True, role="main", once=True)
         await self.say(wish, session, **more)
-        [seen] = await self.model.wait_for(lambda seen: seen.last_user == wish and seen.turn_step == 2)
-        return list(seen.results)
+        seen, *_ = await self.model.wait_for(lambda seen: answers_to(seen, ids[0]) != "")
+        return [answers_to(seen, each) for each in ids]
 
     # ------------------------------------------------------------------ looking
 
@@ -229,6 +236,10 @@ class Pilot:
     async def session(self, key: str = KEY) -> Json:
         """A session's record."""
         return cast("Json", await self.get(f"/api/sessions/{key}"))
+
+    async def _rests(self, key: str) -> bool:
+        response = await self.ask("GET", f"/api/sessions/{key}")
+        return response.status == NOT_FOUND or bool(response.json["idle"])
 
     async def transcript(self, key: str = KEY) -> list[Json]:
         """A session's messages, tool calls and results included."""
@@ -284,7 +295,7 @@ class Pilot:
         deadline = time.monotonic() + PATIENCE
         while True:
             seen = len(self.events)
-            if (await self.session(session))["idle"]:
+            if await self._rests(session):
                 return
             left = max(0.0, deadline - time.monotonic())
             try:
@@ -352,6 +363,11 @@ async def _served(model: ScriptedModelServer | None) -> AsyncGenerator[ScriptedM
         return
     async with ScriptedModelServer() as server:
         yield server
+
+
+def answers_to(seen: Seen, call_id: str) -> str:
+    """The result of one call in a request; empty if it isn't there."""
+    return next((text_of(m) for m in seen.messages if m.get("tool_call_id") == call_id), "")
 
 
 def base_config(server: ScriptedModelServer) -> Json:
