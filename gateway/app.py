@@ -137,18 +137,7 @@ class Gateway:
         self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals)
         self.models = Models()
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
-        asker = Asker(database, self.steps, self.models, self.settings, self.events, self.metrics)
-        self.turns = Turns(
-            Parts(
-                database,
-                self.steps,
-                asker,
-                self.settings,
-                ToolRunner(database, lambda text: self._redactor.clean(text)),
-                lambda: self.lanes.draining,
-                self.registry.check_output,
-            )
-        )
+        self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
         self.intake = GatewayIntake(self, database, self.queues, self.registry.commands, self.metrics)
         self.recovery = Recovery(self.lifecycle, self.posting)
@@ -235,6 +224,20 @@ class Gateway:
         self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)
+
+    def _make_turns(self) -> Turns:
+        asker = Asker(self.database, self.steps, self.models, self.settings, self.events, self.metrics)
+        return Turns(
+            Parts(
+                self.database,
+                self.steps,
+                asker,
+                self.settings,
+                ToolRunner(self.database, lambda text: self._redactor.clean(text)),
+                lambda: self.lanes.draining,
+                self.registry.check_output,
+            )
+        )
 
     def _current(self) -> Config:
         return self.config

@@ -52,6 +52,7 @@ class ApiClient:
         self.url = url.rstrip("/")
         self._token = token
         self._http: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def __aenter__(self) -> ApiClient:
         return self
@@ -60,7 +61,8 @@ class ApiClient:
         await self.close()
 
     async def close(self) -> None:
-        """Closes its connections."""
+        """Closes its connections. Whoever still uses it finds the gateway unreachable."""
+        self._closed = True
         if self._http is not None:
             await self._http.close()
 
@@ -268,6 +270,8 @@ class ApiClient:
         return record.model_validate(answer)
 
     def _session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise aiohttp.ClientConnectionError("this connection is closed")
         if self._http is None:
             headers = {"Authorization": f"Bearer {self._token}"}
             self._http = aiohttp.ClientSession(headers=headers, trust_env=False)

@@ -32,7 +32,7 @@ from subagents.spawn import Requester, SpawnArguments, Spawner
 
 LOG_DEFAULT = 20
 LOG_MOST = 200
-TREE_MOST = 200
+TREE_MOST = 100
 PAGE_FACTOR = 5
 """A log without tools is picked out of this many times as many messages."""
 

@@ -19,7 +19,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def serving(handler: Handler) -> AsyncIterator[ApiClient]:
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, shutdown_timeout=0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
@@ -81,7 +81,9 @@ async def test_a_new_connection_goes_on_where_the_last_one_ended() -> None:
         elif len(asked) == 2:
             await response.write(b'id: 42\nevent: message\ndata: {"n": 1}\n\nevent: delta\ndata: {"n": 2}\n\n')
         else:
-            await response.write(b'id: 42\nevent: message\ndata: {"n": 1}\n\nid: 43\nevent: message\ndata: {"n": 3}\n\n')
+            await response.write(
+                b'id: 42\nevent: message\ndata: {"n": 1}\n\nid: 43\nevent: message\ndata: {"n": 3}\n\n'
+            )
             await asyncio.sleep(60)
         return response
 

@@ -52,7 +52,13 @@ class Talk:
         self.feed("message", role=role, text=text, **{"messageId": "1", "seq": None, "inboxId": None, **more})
 
     def run(self, change: str, run_id: str = "r1", **more: Any) -> None:
-        run = {"runId": run_id, "label": "count files", "status": "running", "startedAt": "2026-01-01T00:00:00Z", **more}
+        run = {
+            "runId": run_id,
+            "label": "count files",
+            "status": "running",
+            "startedAt": "2026-01-01T00:00:00Z",
+            **more,
+        }
         self.feed("run", sessionKey=f"agent:main:subagent:{run_id}", change=change, run=run)
 
     def toolbar(self, room: int = 5) -> str:

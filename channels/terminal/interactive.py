@@ -179,7 +179,7 @@ class Interactive:
         height = min(OPEN_BLOCK_LINES, max(3, self._screen.console.height // 2))
         drawn = render.to_ansi(open_text, self._screen.console, height)
         above = to_formatted_text(ANSI(f"\n{drawn}\n\n" if drawn else "\n"))
-        return [*above, ("class:prompt", "❯ ")]
+        return [*above, ("class:mark", "❯ ")]
 
     def _toolbar(self) -> StyleAndTextTuples:
         size = self._session.app.output.get_size()

@@ -12,7 +12,7 @@ from prompt_toolkit.styles import Style
 
 STYLE = Style.from_dict(
     {
-        "prompt": "bold ansicyan",
+        "mark": "bold ansicyan",
         "bottom-toolbar": "noreverse",
         "toolbar.dim": "ansibrightblack",
         "toolbar.turn": "ansicyan",

@@ -60,7 +60,7 @@ async def _help(context: CommandContext, _rest: str) -> CommandReply:
 
 async def _status(context: CommandContext, _rest: str) -> CommandReply:
     session = await context.gateway.database.run(current, context)
-    open_runs = await context.gateway.database.read(runs.below, [session.id], open_only=True)
+    open_runs = await context.gateway.database.read(_open_runs, session)
     waiting = await context.gateway.database.read(inbox.pending, session.id, due=False)
     model = _model_name(context, session)
     lanes = context.gateway.lanes.stats()
@@ -72,6 +72,10 @@ async def _status(context: CommandContext, _rest: str) -> CommandReply:
         "Lanes: " + ", ".join(f"{n} {s.running}/{s.cap} (+{s.waiting} waiting)" for n, s in lanes.items()),
     ]
     return CommandReply("\n".join(lines), {"model": model, "activeRuns": len(open_runs), "waiting": len(waiting)})
+
+
+def _open_runs(tx: Transaction, session: Session) -> list[runs.Run]:
+    return runs.below(tx, sessions.same_conversation(tx, session), open_only=True)
 
 
 async def _stop(context: CommandContext, rest: str) -> CommandReply:
@@ -89,7 +93,8 @@ def _stop_all(tx: Transaction, context: CommandContext, *, turn_only: bool) -> d
     dropped = [row for row in inbox.pending(tx, session.id, due=False) if row.kind == "user"]
     for row in dropped:
         inbox.drop(tx, row)
-    children = runs.children(tx, session.id, open_only=True)
+    asked = sessions.same_conversation(tx, session)
+    children = [run for each in asked for run in runs.children(tx, each, open_only=True)]
     stopped = sum(lifecycle.stop(tx, run, "stopped by /stop") for run in children)
     return {
         "turns": int(steps.stop_turn(tx, session, "stopped by the user")),
@@ -121,7 +126,7 @@ def _renew(tx: Transaction, context: CommandContext) -> tuple[Session, int]:
         tx, "session", {"sessionKey": fresh.key, "change": "new"}, session_id=fresh.id, session_key=fresh.key
     )
     gateway.lanes.enqueue(tx, fresh.lane, fresh.id)
-    return fresh, len(runs.below(tx, [old.id], open_only=True))
+    return fresh, len(_open_runs(tx, fresh))
 
 
 async def _model(context: CommandContext, rest: str) -> CommandReply:

@@ -107,7 +107,7 @@ def ids_of(tx: Transaction, key: str) -> list[str]:
 def session_json(gateway: Gateway, tx: Transaction, session: Session) -> dict[str, Any]:
     """A session as JSON; tokens and cost include everything below it."""
     waiting = len(inbox.pending(tx, session.id, due=False))
-    active = len(runs.below(tx, [session.id], open_only=True))
+    active = len(runs.below(tx, sessions.same_conversation(tx, session), open_only=True))
     total = _total(tx, session)
     return {
         "key": session.key,

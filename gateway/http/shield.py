@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _request_id: ContextVar[str] = ContextVar("laneway_request_id", default="-")
 
 _TEXTS: Mapping[int, tuple[str, str | None]] = {
-    404: ("there is no such page", "the paths are listed in docs/api.md"),
+    404: ("there is no such page", None),
     405: ("this path doesn't take that method", None),
     413: ("the body is larger than 8 MB", "send less at a time"),
 }

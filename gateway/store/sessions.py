@@ -101,6 +101,13 @@ def by_key(tx: Transaction, key: str) -> Session | None:
     return _one(tx, select(sessions).where(sessions.c.key == key, sessions.c.current.is_(True)))
 
 
+def same_conversation(tx: Transaction, session: Session) -> list[str]:
+    """Ids of the sessions that make up a conversation: after `/new` what the earlier ones asked for reports here."""
+    if session.kind != "main":
+        return [session.id]
+    return [str(row[0]) for row in tx.execute(select(sessions.c.id).where(sessions.c.key == session.key))]
+
+
 def create(
     tx: Transaction, *, key: str, agent_id: str, kind: Kind = "main", lane: str = "main", **fields: Any
 ) -> Session:

@@ -327,7 +327,9 @@ async def test_7_spawns_beyond_the_cap_queue_first_in_first_out(tmp_path: Path) 
             p.model.release(f"job {done}")
             await p.wait_run(runs[done]["runId"])
         await p.wait_idle()
-        assert [seen.first_user for seen in p.child_requests()] == [f"job {n}" for n in range(5)]
+        order = [seen.first_user for seen in p.child_requests()]
+        assert set(order[:2]) == {"job 0", "job 1"}, "both at once"
+        assert order[2:] == ["job 2", "job 3", "job 4"]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

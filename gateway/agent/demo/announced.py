@@ -37,3 +37,9 @@ def announcement_in(message: str) -> Announcement | None:
         return None
     text = fence["text"].strip()
     return Announcement(head["label"], head["status"], "" if text == _NO_OUTPUT else text)
+
+
+def data_in(result: str) -> str:
+    """What a tool's result holds between its two markers; all of it where there are none."""
+    fence = _FENCE.search(result)
+    return fence["text"] if fence else result

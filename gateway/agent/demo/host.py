@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from gateway.agent.demo import asks, worker
-from gateway.agent.demo.announced import Announcement, announcement_in
+from gateway.agent.demo.announced import Announcement, announcement_in, data_in
 from gateway.agent.demo.step import Call, Done, Scene, Step
 
 INTRODUCTION: Final = (
@@ -85,7 +85,7 @@ def _after_tools(scene: Scene) -> Step:
         return Step(_spawned(spawned))
     listed = [one for one in scene.results if one.tool == "subagents"]
     if listed:
-        return Step("Here is where things stand:\n\n" + _quoted(listed[-1].result))
+        return Step("Here is where things stand:\n\n" + _quoted(data_in(listed[-1].result)))
     return worker.step(scene)
 
 

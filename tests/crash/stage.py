@@ -1,0 +1,85 @@
+"""The stage of the crash tests: one model server and one nursery for any number of scenes side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.crash import sink
+from tests.crash.checks import faults
+from tests.crash.nursery import NurseryClient
+from tests.crash.scene import Death, Scene, Start, Unsettled
+from tests.support.process import REPOSITORY, Ended, Site, model_server, start
+
+AT_ONCE = 2 * (os.cpu_count() or 1)
+"""Scenes side by side: each waits a second for the run that is to time out."""
+RULES = "tests.crash.script:rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a scene."""
+
+    name: str
+    scene: Scene
+    faults: tuple[str, ...]
+
+    def told(self) -> str:
+        """For the tester: what was planned, what is wrong, where to look."""
+        lines = "\n".join(f"    {fault}" for fault in self.faults)
+        return f"{self.name} (in {self.scene.site.folder}):\n{lines}"
+
+
+class Stage:
+    """Plays scenes."""
+
+    def __init__(self, folder: Path, model_url: str, start: Start, plugins: str) -> None:
+        self._folder = folder
+        self._model_url = model_url
+        self._start = start
+        self._plugins = plugins
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._count = 0
+
+    def site(self, name: str) -> Site:
+        """A fresh site for one scene, nested sub-agents allowed."""
+        self._count += 1
+        model = f"{name}-{self._count}"
+        env = {"PYTHONPATH": f"{self._plugins}{os.pathsep}{REPOSITORY}"}
+        defaults = {"model": {"primary": f"scripted/{model}"}, "subagents": {"maxSpawnDepth": 2}}
+        return Site(self._folder / model, self._model_url, model, env).prepare({"agents": {"defaults": defaults}})
+
+    async def play(self, name: str, plan: Sequence[Death] = (), points_log: str = "") -> Result:
+        """Plays one scene and checks what it leaves; what went well leaves no files."""
+        async with self._room:
+            scene = Scene(self.site("scene"), self._start, plan, points_log)
+            try:
+                await scene.play()
+            except (Unsettled, Ended, AssertionError) as error:
+                return Result(name, scene, (str(error),))
+            found = tuple(await asyncio.to_thread(faults, scene))
+            if not found:
+                await asyncio.to_thread(shutil.rmtree, scene.site.folder)
+            return Result(name, scene, found)
+
+
+@asynccontextmanager
+async def stage(folder: Path, *, forked: bool = True) -> AsyncGenerator[Stage]:
+    """A stage in a folder.
+
+    Args:
+        folder: for all sites, and what the model server sees.
+        forked: start gateways by forking one that has done its imports; else execute `laneway start` each time.
+    """
+    plugins = sink.install(folder / "plugins")
+    async with model_server(RULES, folder) as url:
+        if not forked:
+            yield Stage(folder, url, start, plugins)
+            return
+        async with NurseryClient(folder, plugins) as nursery:
+            yield Stage(folder, url, nursery.start, plugins)

@@ -1,0 +1,223 @@
+"""The interactive chat on a real pseudo-terminal: what a person sees, the keys, and a process that dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.laneway import COMMAND, PATIENCE_SECONDS, Home
+
+CODES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])")
+ENTER, CTRL_C, CTRL_D, ESC = "\r", "\x03", "\x04", "\x1b"
+
+
+class Window:
+    """A terminal window with a chat in it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
+        self.process = process
+        self._screen = screen
+        self._text = ""
+
+    def type(self, keys: str) -> None:
+        """Presses keys."""
+        os.write(self._screen, keys.encode())
+
+    def see(self, *texts: str) -> str:
+        """Waits until each of these has appeared since the last call, in this order; returns all that did."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            end = self._find(texts)
+            if end is not None:
+                seen, self._text = self._text[:end], self._text[end:]
+                return seen
+            assert time.monotonic() < deadline, f"not seen: {texts}\n{self._text}"
+            self._read()
+
+    def left(self) -> int:
+        """Waits for the end of the chat; returns its exit code."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, self._text
+            self._read()
+        self._read()
+        return self.process.returncode
+
+    @property
+    def rest(self) -> str:
+        """What appeared since the last `see`."""
+        return self._text
+
+    def _find(self, texts: tuple[str, ...]) -> int | None:
+        end = 0
+        for text in texts:
+            place = self._text.find(text, end)
+            if place < 0:
+                return None
+            end = place + len(text)
+        return end
+
+    def _read(self) -> None:
+        if select.select([self._screen], [], [], 0.2)[0]:
+            try:
+                data = os.read(self._screen, 65_536).decode("utf-8", "replace")
+            except OSError:
+                return  # the other side is closed
+            self._text += CODES.sub("", data)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path, {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"})
+    home.run("init")
+    return home
+
+
+@contextmanager
+def chat(home: Home) -> Generator[Window]:
+    outer, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [*COMMAND, "chat"], stdin=inner, stdout=inner, stderr=inner, env=home.environ(), cwd=home.folder
+    )
+    os.close(inner)
+    try:
+        yield Window(process, outer)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(PATIENCE_SECONDS)
+        os.close(outer)
+
+
+def gateway_pid(home: Home) -> int:
+    return int(json.loads((home.state / "gateway.json").read_text())["pid"])
+
+
+def test_a_conversation(home: Home) -> None:
+    with chat(home) as window:
+        window.see("Laneway 0.1.0 · demo/offline · agent:main:main", "/help lists commands", "❯ ")
+        window.type("hello" + ENTER)
+        window.see("❯ hello", "stand-in", "how is it going?")
+        window.type("/help" + ENTER)
+        window.see("Commands:", "/subagents")
+        window.type(CTRL_D)
+        assert window.left() == 0
+        assert "Traceback" not in window.rest
+    assert not (home.state / "gateway.json").exists()
+    assert "hello" in (home.state / "history").read_text()
+    assert oct((home.state / "history").stat().st_mode)[-3:] == "600"
+
+
+def test_ctrl_c_stops_the_turn_and_a_second_one_leaves(home: Home) -> None:
+    home.env["LANEWAY_DEMO_DELAY"] = "1"
+    with chat(home) as window:
+        window.see("/help lists commands", "❯ ")
+        window.type("list the Markdown files" + ENTER)
+        window.see("❯ list the Markdown files", "· working")
+        window.type(CTRL_C)
+        window.see("Stopping the turn", "Turn stopped")
+        time.sleep(2.1)  # the second press must come later than what counts as twice
+        window.type(CTRL_C)
+        window.see("Ctrl-C again leaves")
+        window.type(CTRL_C)
+        assert window.left() == 0
+
+
+def test_several_lines_are_one_message(home: Home) -> None:
+    with chat(home) as window:
+        window.see("/help lists commands", "❯ ")
+        window.type("first" + ESC + ENTER + "second" + ESC + "[200~\nthird\nfourth" + ESC + "[201~" + ENTER)
+        window.see("❯ first", "stand-in")
+        shown = json.loads(home.run("sessions", "export").out.splitlines()[0])
+        assert shown["text"] == "first\nsecond\nthird\nfourth"
+
+
+def test_sub_agents_have_live_lines_and_go_on_after_a_kill(home: Home) -> None:
+    home.env["LANEWAY_DEMO_DELAY"] = "0.3"
+    with chat(home) as window:
+        window.see("/help lists commands", "❯ ")
+        window.type("spawn two sub-agents: one to count the Markdown files and another to list the headings" + ENTER)
+        window.see("Count the Markdown files · ", "List the headings · ")
+        window.process.send_signal(signal.SIGKILL)
+        window.process.wait(PATIENCE_SECONDS)
+    home.env["LANEWAY_DEMO_DELAY"] = "0"
+    with chat(home) as window:
+        window.see("/help lists commands")
+        text = window.see("completed", "completed") + window.see("Markdown files")
+        assert "Traceback" not in text
+        window.type(CTRL_D)
+        assert window.left() == 0
+    with home.gateway():
+        runs = home.run("subagents", "list", "--json").json["runs"]
+        assert [run["outcome"] for run in runs] == ["ok", "ok"]
+
+
+def test_another_window_sees_the_same_and_takes_over(home: Home) -> None:
+    with chat(home) as first:
+        first.see("/help lists commands", "❯ ")
+        with chat(home) as second:
+            second.see("/help lists commands", "❯ ")
+            assert gateway_pid(home) == first.process.pid
+            first.type("hello" + ENTER)
+            second.see("(from another window) hello", "stand-in")
+            first.see("stand-in")
+            first.process.send_signal(signal.SIGKILL)
+            second.see("this chat runs it now")
+            assert gateway_pid(home) == second.process.pid
+            second.type("what can you do?" + ENTER)
+            second.see("❯ what can you do?", "sub-agents")
+
+
+def test_a_chat_in_a_running_gateway_leaves_it_running(home: Home) -> None:
+    home.env["LANEWAY_DEMO_DELAY"] = "0.5"
+    with home.gateway() as gateway:
+        with chat(home) as window:
+            window.see("/help lists commands", "❯ ")
+            window.type("spawn a sub-agent to count the Markdown files" + ENTER)
+            window.see("Count the Markdown files · ")
+            window.type(CTRL_D)
+            window.see(f"1 sub-agent goes on in the gateway (process {gateway.pid})")
+            assert window.left() == 0
+        assert home.run("status", "--json").json["pid"] == gateway.pid
+
+
+def test_what_was_said_meanwhile_is_shown_on_return(home: Home) -> None:
+    with home.gateway():
+        with chat(home) as window:
+            window.see("/help lists commands", "❯ ")
+            window.type("hello" + ENTER)
+            window.see("how is it going?")
+            window.type(CTRL_D)
+            assert window.left() == 0
+        assert home.run("chat", "-m", "what can you do?").code == 0
+        with chat(home) as window:
+            text = window.see("While you were away:", "what can you do?", "sub-agents")
+            assert "hello" not in text.split("While you were away")[1].split("what can")[0]
+
+
+def test_it_says_who_holds_the_state_folder_in_the_way(home: Home) -> None:
+    home.state.joinpath("gateway.lock").touch()
+    holder = os.open(home.state / "gateway.lock", os.O_RDWR)
+    os.write(holder, b'{"pid": 4242}')
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    try:
+        done = home.run("chat", "-m", "hello")
+    finally:
+        os.close(holder)
+    assert done.code == 1
+    assert "process 4242 holds" in done.err
