@@ -44,7 +44,7 @@ def _print_findings(findings: list[doctor.Finding]) -> None:
     width = max(len(finding.part) for finding in findings)
     for finding in findings:
         mark, colour = _MARKS[finding.level]
-        out.print(Text(f"{mark} ", style=colour) + Text(f"{finding.part:<{width}}  ", style="dim") + Text(finding.text))
+        out.print(Text.assemble((f"{mark} ", colour), (f"{finding.part:<{width}}  ", "dim"), finding.text))
         if finding.fix and finding.level is not doctor.Level.OK:
             out.print(Text(f"  {'':<{width}}  → {finding.fix}", style="dim"))
     failed = sum(finding.level is doctor.Level.FAIL for finding in findings)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from gateway.client_records import Run, Tokens
+from rich.cells import cell_len
 
-STATUS_ICONS = {"queued": "⏳", "delayed": "⏰", "running": "🔄", "waiting": "💤", "paused": "⏸ "}
-OUTCOME_ICONS = {"ok": "✅", "error": "❌", "timeout": "⌛", "stopped": "🛑", "budget": "💰", "dead": "💀"}
+from gateway.client_records import Run, Tokens
+from gateway.icons import ICONS
+
 OUTCOME_WORDS = {
     "ok": "completed",
     "error": "failed",
@@ -68,8 +69,12 @@ def plural(number: int, noun: str) -> str:
 def icon(run: Run) -> str:
     """Two columns wide."""
     if run.active:
-        return STATUS_ICONS.get(run.status, "• ")
-    return OUTCOME_ICONS.get(run.outcome or "", "• ")
+        return _wide(ICONS.get(run.status, "•"))
+    return _wide(ICONS.get(run.outcome or "", "•"))
+
+
+def _wide(sign: str) -> str:
+    return sign if cell_len(sign) == 2 else f"{sign} "
 
 
 def state_word(run: Run) -> str:

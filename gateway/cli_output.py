@@ -53,4 +53,4 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
     shown = [(name, value) for name, value in fields if value]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        out.print(Text(f"{name + ':':<{width + 1}} ", style="bold") + Text(clean(value)))
+        out.print(Text.assemble((f"{name + ':':<{width + 1}} ", "bold"), clean(value)))

@@ -24,6 +24,7 @@ from gateway.live import Live, Partial
 from gateway.store.database import Database, Transaction
 from gateway.store.schema import events
 
+_APPEND = insert(events).returning(events.c.id)
 KEPT_MILLISECONDS = 24 * 60 * 60 * 1000
 KEPT_ROWS = 100_000
 REPLAY_BATCH = 500
@@ -95,7 +96,7 @@ class EventLog:
             "data": dict(data),
             "created_at": tx.now,
         }
-        key: int = tx.execute(insert(events).values(row).returning(events.c.id)).scalar_one()
+        key: int = tx.execute(_APPEND, row).scalar_one()
         event = Event(key, type, data, session_key, run_id)
         tx.after_commit(lambda: self._dispatch(event))
 

@@ -101,7 +101,8 @@ class Posting:
         else:
             delivered = tx.now if state is State.DELIVERED else None
             outbox.change(tx, post.id, route=route, text=text, state=state, seq=seq, delivered_at=delivered)
-        tx.after_commit(self.wake)
+        if state is State.PENDING:
+            tx.after_commit(self.wake)
         return post.id
 
     def _tell(

@@ -24,7 +24,7 @@ from gateway.store.runs import Run
 from gateway.store.schema import outbox
 from gateway.store.sessions import Session
 from gateway.views import run_json
-from subagents import targets, texts
+from subagents import render, targets, texts
 from subagents.replies import REPLY_SECONDS, Replies
 from subagents.revive import Reviver
 from subagents.scope import Viewer, visible
@@ -99,7 +99,7 @@ class Control:
     def list(self, tx: Transaction, viewer: Viewer) -> Answer:
         """The numbered list, remembered so that an index means what its reader saw (spec/subagents.md 25)."""
         found = targets.show(tx, viewer)
-        text = texts.list_text(found.shown, found.active, found.done, tx.now, everywhere=viewer.session is None)
+        text = render.list_text(found.shown, found.active, found.done, tx.now, everywhere=viewer.session is None)
         return Answer(
             text,
             {
@@ -115,13 +115,13 @@ class Control:
         hidden = len(found) > TREE_MOST
         found = found[:TREE_MOST]
         details = {"runs": [run_json(run, tx.now) for run in found], "complete": not hidden}
-        return Answer(texts.tree_text(found, tx.now, complete=not hidden), details)
+        return Answer(render.tree_text(found, tx.now, complete=not hidden), details)
 
     def info(self, tx: Transaction, run: Run) -> Answer:
         """Everything about one run."""
         delivery = self._delivery(tx, run)
         extra = {"delivery": delivery, "cleanup": run.cleanup, "sessionId": run.session_id, "context": run.context}
-        return Answer(texts.info_text(run, tx.now, delivery), run_json(run, tx.now) | extra)
+        return Answer(render.info_text(run, tx.now, delivery), run_json(run, tx.now) | extra)
 
     def log(self, tx: Transaction, run: Run, limit: int = LOG_DEFAULT, *, tools: bool = False) -> Answer:
         """The last messages of a run; of an archived one from its transcript file (spec/subagents.md 30).
@@ -138,7 +138,7 @@ class Control:
         if not 1 <= limit <= LOG_MOST:
             raise ControlError(f"The limit is 1 to {LOG_MOST}. {texts.usage('log')}")
         rows = messages_of(tx, run.session_id, run.transcript_path, limit, tools=tools)
-        return Answer(texts.log_text(run, rows), {"runId": run.id, "messages": rows})
+        return Answer(render.log_text(run, rows), {"runId": run.id, "messages": rows})
 
     # ---- messages ----
 
@@ -267,7 +267,7 @@ class Control:
                 .limit(1)
             ).first()
             post = (str(found.state), found.error) if found else None
-        return texts.delivery_text(run, waiting=row is not None and row.state == "pending", post=post)
+        return render.delivery_text(run, waiting=row is not None and row.state == "pending", post=post)
 
 
 def messages_of(tx: Transaction, session_id: str, path: str | None, limit: int, *, tools: bool) -> list[dict[str, Any]]:

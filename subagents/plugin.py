@@ -66,6 +66,7 @@ class SubagentsPlugin:
         registry.chore(Chore("archive", archive.next_due, archive.work))
         registry.chore(Chore("retention", archive.next_purge, archive.purge_old))
         registry.on_startup(restart.apply)
+        registry.on_startup(control.open)
         registry.on_shutdown(control.close)
 
 

@@ -26,7 +26,7 @@ from gateway.store.schema import runs as runs_table
 from gateway.store.sessions import Session
 from gateway.tools.base import Tool, ToolArguments, ToolContext, ToolResult
 from gateway.views import iso
-from subagents import texts
+from subagents import render, texts
 from subagents.control import Control, Origin, messages_of
 from subagents.scope import Viewer, visible
 
@@ -115,7 +115,7 @@ def _history_tool(registry: Registry) -> Tool[SessionsHistoryArguments]:
             rows = await registry.gateway.database.read(_history, context.session_id, args)
         except OutOfReach as error:
             return ToolResult(str(error), error=True)
-        lines = "\n".join(texts.log_lines(rows)) or "(nothing has been said)"
+        lines = "\n".join(render.log_lines(rows)) or "(nothing has been said)"
         return ToolResult(texts.fenced("The last messages of another session.", lines))
 
     return Tool(

@@ -47,9 +47,7 @@ def numbers(found: list[Event]) -> list[int]:
     return [event.data["number"] for event in found]
 
 
-async def test_from_now_on_gives_only_what_is_committed_later(
-    database: SqliteDatabase, log: EventLog
-) -> None:
+async def test_from_now_on_gives_only_what_is_committed_later(database: SqliteDatabase, log: EventLog) -> None:
     await database.run(note, log, 1)
     async with log.subscribe(last_id=None) as watch:
         assert watch.position == 1
@@ -98,9 +96,7 @@ async def test_subscribers_that_come_while_others_write_miss_nothing(
         assert [event.id for event in found] == list(range(start + 1, total + 1))
 
 
-async def test_replay_of_many_batches_asks_the_filter_once_for_each(
-    database: SqliteDatabase, log: EventLog
-) -> None:
+async def test_replay_of_many_batches_asks_the_filter_once_for_each(database: SqliteDatabase, log: EventLog) -> None:
     def many(tx: Transaction) -> None:
         for number in range(1300):
             note(tx, log, number)
@@ -180,9 +176,7 @@ async def test_a_slow_subscriber_whose_events_are_gone_is_reset(
         assert numbers(await take(watch, 1)) == [10]
 
 
-async def test_deltas_are_joined_and_stay_before_what_follows_them(
-    database: SqliteDatabase, log: EventLog
-) -> None:
+async def test_deltas_are_joined_and_stay_before_what_follows_them(database: SqliteDatabase, log: EventLog) -> None:
     async with log.subscribe(last_id=None) as watch:
         await database.run(note, log, 0)
         await take(watch, 1)
@@ -260,9 +254,7 @@ async def test_prune_keeps_a_day_and_always_the_newest(database: SqliteDatabase,
     def fill(tx: Transaction) -> None:
         for number in range(1, 6):
             note(tx, log, number)
-        tx.execute(
-            update(events).where(events.c.id <= 3).values(created_at=tx.now - module.KEPT_MILLISECONDS - 1)
-        )
+        tx.execute(update(events).where(events.c.id <= 3).values(created_at=tx.now - module.KEPT_MILLISECONDS - 1))
 
     await database.run(fill)
     assert await database.run(log.prune) == 3
@@ -283,9 +275,7 @@ async def test_prune_keeps_a_hundred_thousand(
     monkeypatch.setattr(module, "KEPT_ROWS", 100)
 
     def fill(tx: Transaction) -> None:
-        rows: list[dict[str, object]] = [
-            {"type": "session", "data": {}, "created_at": tx.now} for _ in range(250)
-        ]
+        rows: list[dict[str, object]] = [{"type": "session", "data": {}, "created_at": tx.now} for _ in range(250)]
         tx.execute(insert(events), rows)
 
     await database.run(fill)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import os
 import pty
-import re
 import select
 import signal
 import struct
@@ -20,64 +20,71 @@ from pathlib import Path
 import pytest
 
 from tests.support.laneway import COMMAND, PATIENCE_SECONDS, Home
+from tests.support.screen import Screen
 
-CODES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])")
+COLUMNS = 120
 ENTER, CTRL_C, CTRL_D, ESC = "\r", "\x03", "\x04", "\x1b"
 
 
 class Window:
     """A terminal window with a chat in it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], keyboard: int) -> None:
         self.process = process
-        self._screen = screen
-        self._text = ""
+        self._keyboard = keyboard
+        self._screen = Screen(COLUMNS)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._seen = (0, 0)
 
     def type(self, keys: str) -> None:
         """Presses keys."""
-        os.write(self._screen, keys.encode())
+        os.write(self._keyboard, keys.encode())
 
     def see(self, *texts: str) -> str:
-        """Waits until each of these has appeared since the last call, in this order; returns all that did."""
+        """Waits until these are to be seen below what was seen last, in this order; returns what is there by then."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            end = self._find(texts)
-            if end is not None:
-                seen, self._text = self._text[:end], self._text[end:]
-                return seen
-            assert time.monotonic() < deadline, f"not seen: {texts}\n{self._text}"
+            below = self.below
+            places = _in_order(below, texts)
+            if places is not None:
+                row = below.count("\n", 0, places)
+                self._seen = (self._seen[0] + row, places - below.rfind("\n", 0, places) - 1)
+                return below
+            assert time.monotonic() < deadline, f"not seen: {texts}\n{below}"
             self._read()
 
     def left(self) -> int:
         """Waits for the end of the chat; returns its exit code."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self.process.poll() is None:
-            assert time.monotonic() < deadline, self._text
+            assert time.monotonic() < deadline, self.below
             self._read()
         self._read()
         return self.process.returncode
 
     @property
-    def rest(self) -> str:
-        """What appeared since the last `see`."""
-        return self._text
-
-    def _find(self, texts: tuple[str, ...]) -> int | None:
-        end = 0
-        for text in texts:
-            place = self._text.find(text, end)
-            if place < 0:
-                return None
-            end = place + len(text)
-        return end
+    def below(self) -> str:
+        """The screen below what was seen last."""
+        row, column = self._seen
+        first, *others = self._screen.lines[row:] or [""]
+        return "\n".join([first.ljust(column)[column:] if row else first, *others])
 
     def _read(self) -> None:
-        if select.select([self._screen], [], [], 0.2)[0]:
+        if select.select([self._keyboard], [], [], 0.2)[0]:
             try:
-                data = os.read(self._screen, 65_536).decode("utf-8", "replace")
+                self._screen.feed(self._decoder.decode(os.read(self._keyboard, 65_536)))
             except OSError:
                 return  # the other side is closed
-            self._text += CODES.sub("", data)
+
+
+def _in_order(text: str, wanted: tuple[str, ...]) -> int | None:
+    end = 0
+    for each in wanted:
+        place = text.find(each, end)
+        if place < 0:
+            return None
+        end = place + len(each)
+    return end
 
 
 @pytest.fixture
@@ -90,7 +97,7 @@ def home(tmp_path: Path) -> Home:
 @contextmanager
 def chat(home: Home) -> Generator[Window]:
     outer, inner = pty.openpty()
-    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
     process = subprocess.Popen(  # noqa: S603 - our own program
         [*COMMAND, "chat"], stdin=inner, stdout=inner, stderr=inner, env=home.environ(), cwd=home.folder
     )
@@ -110,14 +117,14 @@ def gateway_pid(home: Home) -> int:
 
 def test_a_conversation(home: Home) -> None:
     with chat(home) as window:
-        window.see("Laneway 0.1.0 · demo/offline · agent:main:main", "/help lists commands", "❯ ")
+        window.see("Laneway 0.1.0 · demo/offline · agent:main:main", "/help lists commands", "❯")
         window.type("hello" + ENTER)
         window.see("❯ hello", "stand-in", "how is it going?")
         window.type("/help" + ENTER)
         window.see("Commands:", "/subagents")
         window.type(CTRL_D)
         assert window.left() == 0
-        assert "Traceback" not in window.rest
+        assert "Traceback" not in window.below
     assert not (home.state / "gateway.json").exists()
     assert "hello" in (home.state / "history").read_text()
     assert oct((home.state / "history").stat().st_mode)[-3:] == "600"
@@ -126,9 +133,9 @@ def test_a_conversation(home: Home) -> None:
 def test_ctrl_c_stops_the_turn_and_a_second_one_leaves(home: Home) -> None:
     home.env["LANEWAY_DEMO_DELAY"] = "1"
     with chat(home) as window:
-        window.see("/help lists commands", "❯ ")
+        window.see("/help lists commands", "❯")
         window.type("list the Markdown files" + ENTER)
-        window.see("❯ list the Markdown files", "· working")
+        window.see("❯ list the Markdown files", "First")
         window.type(CTRL_C)
         window.see("Stopping the turn", "Turn stopped")
         time.sleep(2.1)  # the second press must come later than what counts as twice
@@ -140,7 +147,7 @@ def test_ctrl_c_stops_the_turn_and_a_second_one_leaves(home: Home) -> None:
 
 def test_several_lines_are_one_message(home: Home) -> None:
     with chat(home) as window:
-        window.see("/help lists commands", "❯ ")
+        window.see("/help lists commands", "❯")
         window.type("first" + ESC + ENTER + "second" + ESC + "[200~\nthird\nfourth" + ESC + "[201~" + ENTER)
         window.see("❯ first", "stand-in")
         shown = json.loads(home.run("sessions", "export").out.splitlines()[0])
@@ -150,7 +157,7 @@ def test_several_lines_are_one_message(home: Home) -> None:
 def test_sub_agents_have_live_lines_and_go_on_after_a_kill(home: Home) -> None:
     home.env["LANEWAY_DEMO_DELAY"] = "0.3"
     with chat(home) as window:
-        window.see("/help lists commands", "❯ ")
+        window.see("/help lists commands", "❯")
         window.type("spawn two sub-agents: one to count the Markdown files and another to list the headings" + ENTER)
         window.see("Count the Markdown files · ", "List the headings · ")
         window.process.send_signal(signal.SIGKILL)
@@ -169,9 +176,9 @@ def test_sub_agents_have_live_lines_and_go_on_after_a_kill(home: Home) -> None:
 
 def test_another_window_sees_the_same_and_takes_over(home: Home) -> None:
     with chat(home) as first:
-        first.see("/help lists commands", "❯ ")
+        first.see("/help lists commands", "❯")
         with chat(home) as second:
-            second.see("/help lists commands", "❯ ")
+            second.see("/help lists commands", "❯")
             assert gateway_pid(home) == first.process.pid
             first.type("hello" + ENTER)
             second.see("(from another window) hello", "stand-in")
@@ -187,7 +194,7 @@ def test_a_chat_in_a_running_gateway_leaves_it_running(home: Home) -> None:
     home.env["LANEWAY_DEMO_DELAY"] = "0.5"
     with home.gateway() as gateway:
         with chat(home) as window:
-            window.see("/help lists commands", "❯ ")
+            window.see("/help lists commands", "❯")
             window.type("spawn a sub-agent to count the Markdown files" + ENTER)
             window.see("Count the Markdown files · ")
             window.type(CTRL_D)
@@ -199,7 +206,7 @@ def test_a_chat_in_a_running_gateway_leaves_it_running(home: Home) -> None:
 def test_what_was_said_meanwhile_is_shown_on_return(home: Home) -> None:
     with home.gateway():
         with chat(home) as window:
-            window.see("/help lists commands", "❯ ")
+            window.see("/help lists commands", "❯")
             window.type("hello" + ENTER)
             window.see("how is it going?")
             window.type(CTRL_D)

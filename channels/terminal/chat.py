@@ -103,7 +103,12 @@ class Chat:
         self._outgoing.put_nowait(text)
 
     async def stop_turn(self) -> None:
-        """Aborts the turn under way, at once and past what waits to be sent. Sub-agents go on."""
+        """Aborts the turn under way and drops what waits to be sent. Sub-agents go on."""
+        while not self._outgoing.empty():
+            self._outgoing.get_nowait()
+            self.conversation.sending(-1)
+        # A message that is just being sent would begin its turn after the stop.
+        await self._landed.wait()
         await self._post("/stop turn")
 
     async def settled(self) -> None:

@@ -49,7 +49,7 @@ class TerminalScreen:
     def user(self, text: str, *, elsewhere: bool) -> None:
         """See `Screen.user`."""
         mark = "❯ (from another window) " if elsewhere else "❯ "
-        self._print(Padding(Text(mark, style="bold cyan") + Text(clean(text), style="bold"), (1, 0, 0, 0)))
+        self._print(Padding(Text.assemble((mark, "bold cyan"), (clean(text), "bold")), (1, 0, 0, 0)))
 
     def answer(self, markdown: str, *, begins: bool) -> None:
         """See `Screen.answer`."""

@@ -19,7 +19,6 @@ from gateway.posting import Posting
 from gateway.store import inbox, runs, sessions, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run
-from gateway.store.schema import runs as runs_table
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
 
@@ -171,7 +170,7 @@ class Steps:
         """Ends the turn because it can't go on: a child's run ends with it, a main session's user is told why."""
         session = sessions.owned(tx, session_id, fence)
         run = self._tick(tx, session, active_ms)
-        transcript.close_open_calls(tx, session_id, fence, "(not run: the turn was ended)")
+        transcript.close_open_calls(tx, session_id, fence, "(not finished: the turn was ended; what it has done so far is unknown)")
         message = transcript.append(tx, session_id, fence, "assistant", "failure", text, route=session.turn_route)
         if run is not None and run.open:
             self.lifecycle.finish(tx, run.id, outcome, error=text, cause=cause, by_owner=True)
@@ -272,9 +271,7 @@ class Steps:
         """The session's run, with the active time since the last append added to it."""
         if session.run_id is None:
             return None
-        if active_ms:
-            runs.change(tx, session.run_id, active_ms=runs_table.c.active_ms + active_ms)
-        return runs.find(tx, session.run_id)
+        return runs.tick(tx, session.run_id, active_ms) if active_ms else runs.find(tx, session.run_id)
 
     def _inherited(self, tx: Transaction, session: Session) -> list[Message]:
         source = sessions.find(tx, session.fork_session_id) if session.fork_session_id else None

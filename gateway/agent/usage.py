@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import Boolean, bindparam, select, update
 
 from gateway.agent.messages import Price, Usage
 from gateway.store import runs
@@ -24,6 +24,19 @@ from gateway.store.sessions import Session
 
 MIN_REPLY_TOKENS = 16
 """A reply of fewer tokens than this isn't worth its prompt."""
+
+
+_ADD = (
+    update(sessions_table)
+    .where(sessions_table.c.id == bindparam("of_session"))
+    .values(
+        tokens_in=sessions_table.c.tokens_in + bindparam("more_in"),
+        tokens_out=sessions_table.c.tokens_out + bindparam("more_out"),
+        cache_read=sessions_table.c.cache_read + bindparam("more_cached"),
+        cost_micro=sessions_table.c.cost_micro + bindparam("more_micro"),
+        cost_unknown=sessions_table.c.cost_unknown | bindparam("unpriced", type_=Boolean),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +117,14 @@ def settle(tx: Transaction, session: Session, run: Run | None, used: Usage, rese
     """Puts a call's real usage in the place of its reservation."""
     if reservation is not None:
         _move(tx, reservation, -1)
-    tx.execute(
-        update(sessions_table)
-        .where(sessions_table.c.id == session.id)
-        .values(
-            tokens_in=sessions_table.c.tokens_in + used.input,
-            tokens_out=sessions_table.c.tokens_out + used.output,
-            cache_read=sessions_table.c.cache_read + used.cache_read,
-            cost_micro=sessions_table.c.cost_micro + (used.cost_micro or 0),
-            cost_unknown=sessions_table.c.cost_unknown | (used.cost_micro is None),
-        )
-    )
+    more = {
+        "more_in": used.input,
+        "more_out": used.output,
+        "more_cached": used.cache_read,
+        "more_micro": used.cost_micro or 0,
+        "unpriced": used.cost_micro is None,
+    }
+    tx.execute(_ADD, {"of_session": session.id, **more})
     if run is not None:
         runs.add_usage(tx, run, used)
     if used.cost_micro:

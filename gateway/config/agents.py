@@ -133,7 +133,8 @@ class AgentSettings(Section):
     subagents: AgentSubagents = Field(default=AgentSubagents(), description="What it says about sub-agents.")
     tools: AgentTools = Field(default=AgentTools(), description="Which tools it has.")
     budget_usd: Usd | None = Field(
-        default=None, description="Most that one of its turns may spend, in USD; unset: no limit."
+        default=None,
+        description="Most that its sessions may spend in a day (UTC), in USD, where prices are known; unset: no limit.",
     )
 
 

@@ -35,20 +35,28 @@ class ModelCost(Section):
 
 
 class ModelEntry(Section):
-    """One model of a provider. Only what the tables of litellm don't know has to be said."""
+    """One model of a provider. Only what Laneway doesn't know by itself has to be said.
+
+    Window, reply length and sight of well-known families stand in `gateway/agent/families.py`; price and reasoning come
+    from litellm's table, where litellm is loaded because a configured model needs it.
+    """
 
     id: Name = Field(description="The name that the provider knows it by.")
     name: Name | None = Field(default=None, description="Name for people; unset: the id.")
-    context_window: Tokens | None = Field(default=None, description="Tokens of context; unset: as litellm knows it.")
+    context_window: Tokens | None = Field(
+        default=None, description="Tokens of context; unset: by a built-in table of model families, else 128,000."
+    )
     max_tokens: Tokens | None = Field(
-        default=None, description="Most tokens in one answer; unset: as litellm knows it."
+        default=None, description="Most tokens in one answer; unset: by the same table, else 8,192."
     )
     input: tuple[Literal["text", "image"], ...] | None = Field(
-        default=None, description="What it can take in; unset: as litellm knows it, else text."
+        default=None, description="What it can take in; unset: by the same table, else text."
     )
-    cost: ModelCost | None = Field(default=None, description="Its price; unset: as litellm knows it, else unknown.")
+    cost: ModelCost | None = Field(
+        default=None, description="Its price; unset: that of litellm's table, where litellm is in use, else unknown."
+    )
     reasoning: bool | None = Field(
-        default=None, description="Whether it takes a thinking level; unset: as litellm knows it."
+        default=None, description="Whether it takes a thinking level; unset: by litellm's table or the model's name."
     )
 
 

@@ -82,7 +82,7 @@ class DatabaseConfig(Section):
 
     url: Annotated[SecretStr, Field(min_length=1)] | None = Field(
         default=None,
-        description="`sqlite:///…` or `postgresql://…`; unset: `laneway.db` in the state folder.",
+        description="`sqlite:///path/to/file.db`; unset: `laneway.db` in the state folder.",
     )
     durability: Literal["full", "process"] = Field(
         default="full",

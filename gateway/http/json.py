@@ -98,3 +98,22 @@ def _known(model: type[BaseModel], error: ErrorDetails) -> list[str]:
     if len(error["loc"]) > 1:
         return []
     return sorted(field.alias or name for name, field in model.model_fields.items())
+
+
+def cursor_after(moment: int, row_id: str) -> str:
+    """Where the next page begins: after the row with this time and id."""
+    return f"{moment}.{row_id}"
+
+
+def read_cursor(text: str | None) -> tuple[int, str] | None:
+    """The time and id in a cursor.
+
+    Raises:
+        ApiError: 400 if it isn't one.
+    """
+    if text is None:
+        return None
+    moment, _, row_id = text.partition(".")
+    if not (moment.isascii() and moment.isdecimal() and len(moment) < 19 and row_id):
+        raise ApiError(400, "the cursor isn't one", field="cursor", hint="use `next` of the page before")
+    return int(moment), row_id

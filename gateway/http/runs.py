@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import Field
 
 from gateway.http.errors import ApiError
-from gateway.http.json import Body, answer, read_query
+from gateway.http.json import Body, answer, cursor_after, read_cursor, read_query
 from gateway.http.keys import GATEWAY
 from gateway.http.sessions import ids_of, messages_json, without_tools
 from gateway.store import runs, sessions, transcript
@@ -50,7 +50,7 @@ async def list_runs(request: web.Request) -> web.Response:
     query = read_query(request, RunsQuery)
     _check("status", query.status, STATUSES)
     _check("outcome", query.outcome, OUTCOMES)
-    before = _cursor(query.cursor)
+    before = read_cursor(query.cursor)
 
     def page(tx: Transaction) -> tuple[list[Run], int]:
         found = runs.page(
@@ -65,7 +65,7 @@ async def list_runs(request: web.Request) -> web.Response:
         return found, tx.now
 
     found, now = await gateway.database.read(page)
-    following = f"{found[-1].created_at}.{found[-1].id}" if len(found) == query.limit else None
+    following = cursor_after(found[-1].created_at, found[-1].id) if len(found) == query.limit else None
     return answer({"runs": [run_json(gateway, run, now) for run in found], "next": following})
 
 
@@ -150,12 +150,3 @@ def read_transcript(path: Path, limit: int, *, tools: bool) -> list[dict[str, An
 def _check(field: str, value: str | None, known: Sequence[str]) -> None:
     if value is not None and value not in known:
         raise ApiError(400, f"`{field}` is one of: {', '.join(known)}", field=field)
-
-
-def _cursor(text: str | None) -> tuple[int, str] | None:
-    if text is None:
-        return None
-    created, _, run_id = text.partition(".")
-    if not (created.isascii() and created.isdecimal() and len(created) < 19 and run_id):
-        raise ApiError(400, "the cursor isn't one", field="cursor", hint="use `next` of the page before")
-    return int(created), run_id

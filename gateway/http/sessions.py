@@ -13,7 +13,7 @@ from gateway.agent.messages import Usage
 from gateway.agent.resolve import default_model
 from gateway.config import UnknownAgent, UnknownModel
 from gateway.http.errors import ApiError
-from gateway.http.json import Body, answer, read_query
+from gateway.http.json import Body, answer, cursor_after, read_cursor, read_query
 from gateway.http.keys import GATEWAY
 from gateway.store import inbox, runs, sessions, transcript
 from gateway.store.database import Transaction
@@ -30,7 +30,7 @@ class SessionsQuery(Body):
     """Filters of the list."""
 
     kind: Literal["main", "subagent"] | None = None
-    cursor: int | None = Field(None, ge=0, le=2**62)
+    cursor: str | None = None
     limit: int = Field(50, ge=1, le=500)
 
 
@@ -47,10 +47,11 @@ async def list_sessions(request: web.Request) -> web.Response:
     """`GET /api/sessions`: the last used first."""
     gateway = request.app[GATEWAY]
     query = read_query(request, SessionsQuery)
+    before = read_cursor(query.cursor)
 
     def page(tx: Transaction) -> dict[str, Any]:
-        found = sessions.page(tx, kind=query.kind, before=query.cursor, limit=query.limit)
-        following = str(found[-1].updated_at) if len(found) == query.limit else None
+        found = sessions.page(tx, kind=query.kind, before=before, limit=query.limit)
+        following = cursor_after(found[-1].updated_at, found[-1].id) if len(found) == query.limit else None
         return {"sessions": [session_json(gateway, tx, session) for session in found], "next": following}
 
     return answer(await gateway.database.read(page))

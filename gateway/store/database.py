@@ -12,13 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def insert_into(table: Table, dialect: str) -> sqlite.Insert:
+    """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`, in a database's dialect."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # lazy: the embedded database never needs it
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 class StoreError(Exception):
@@ -42,11 +54,14 @@ class Transaction:
         """Executes one statement."""
         return self.connection.execute(statement, parameters)
 
-    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
-        """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`, in this database's dialect."""
-        if self.connection.dialect.name == "postgresql":
-            return postgresql.insert(table)
-        return sqlite.insert(table)
+    @property
+    def dialect(self) -> str:
+        """Which SQL this database speaks: `sqlite` or `postgresql`."""
+        return self.connection.dialect.name
+
+    def insert(self, table: Table) -> sqlite.Insert:
+        """See `insert_into`."""
+        return insert_into(table, self.dialect)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Calls back on the event loop once this unit is committed, before its caller goes on; never if it fails."""

@@ -1,7 +1,7 @@
 """Answers by key: what was done once under a key is not done again, whoever asks twice.
 
 The key is remembered in the transaction of the effect itself, so that a retry after a crash finds both or neither.
-Used for `Idempotency-Key` over HTTP and for slash commands that a channel delivers again.
+Used for `Idempotency-Key` over HTTP and for slash commands that a channel delivers again; old keys go with the sweep.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import insert, select
 
 from gateway.store.database import Transaction
 from gateway.store.schema import idempotency
-
-KEPT_MILLISECONDS = 24 * 60 * 60 * 1000
 
 Answer = Mapping[str, Any]
 """JSON."""
@@ -74,8 +72,3 @@ def once(tx: Transaction, key: str | None, request: str, work: Callable[[], Answ
     answer = work()
     remember(tx, key, request, answer)
     return answer
-
-
-def prune(tx: Transaction) -> int:
-    """Forgets keys that are older than 24 hours; returns how many."""
-    return tx.execute(delete(idempotency).where(idempotency.c.created_at < tx.now - KEPT_MILLISECONDS)).rowcount

@@ -7,11 +7,13 @@ and is consumed once, in the transaction that appends it to the transcript.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Executable, bindparam, func, select, update
 
-from gateway.store.database import Transaction
+from gateway.store import rows
+from gateway.store.database import Transaction, insert_into
 from gateway.store.schema import inbox
 
 Kind = Literal["user", "task", "announce", "steer", "send", "event"]
@@ -38,6 +40,19 @@ class Row:
     consumed_seq: int | None
 
 
+_COLUMNS = rows.columns(inbox, Row)
+_ALL = select(*_COLUMNS)
+_FIND = _ALL.where(inbox.c.dedupe == bindparam("of_dedupe"))
+_PENDING = _ALL.where(inbox.c.session_id == bindparam("of_session"), inbox.c.state == "pending").order_by(inbox.c.id)
+_DUE = _PENDING.where(inbox.c.due_at <= bindparam("now"))
+_MARK = update(inbox).where(inbox.c.id == bindparam("of_row"))
+
+
+@cache
+def _put(dialect: str) -> Executable:
+    return insert_into(inbox, dialect).on_conflict_do_nothing().returning(*_COLUMNS)
+
+
 def put(
     tx: Transaction,
     session_id: str,
@@ -49,37 +64,31 @@ def put(
     **fields: Any,
 ) -> tuple[Row, bool]:
     """Accepts a row, or finds the one that was accepted under the same key; the flag says whether it is new."""
-    row_id = tx.execute(
-        tx.insert(inbox)
-        .values(
-            session_id=session_id,
-            kind=kind,
-            dedupe=dedupe,
-            text=text,
-            state="pending",
-            due_at=tx.now if due_at is None else due_at,
-            created_at=tx.now,
-            **fields,
-        )
-        .on_conflict_do_nothing()
-        .returning(inbox.c.id)
-    ).scalar()
-    found = tx.execute(select(inbox).where(inbox.c.dedupe == dedupe)).one()
-    return Row(**found._mapping), row_id is not None  # pyright: ignore[reportPrivateUsage]
+    row = {
+        "session_id": session_id,
+        "kind": kind,
+        "dedupe": dedupe,
+        "text": text,
+        "state": "pending",
+        "due_at": tx.now if due_at is None else due_at,
+        "created_at": tx.now,
+        **fields,
+    }
+    new = tx.execute(_put(tx.dialect), row).first()
+    return Row(*(new or tx.execute(_FIND, {"of_dedupe": dedupe}).one())), new is not None
 
 
 def find(tx: Transaction, dedupe: str) -> Row | None:
     """The row that was accepted under a key."""
-    rows = _all(tx, select(inbox).where(inbox.c.dedupe == dedupe))
-    return rows[0] if rows else None
+    row = tx.execute(_FIND, {"of_dedupe": dedupe}).first()
+    return Row(*row) if row else None
 
 
 def pending(tx: Transaction, session_id: str, *, due: bool = True) -> list[Row]:
     """Rows that wait, oldest first; with `due` only those whose time has come."""
-    statement = select(inbox).where(inbox.c.session_id == session_id, inbox.c.state == "pending")
     if due:
-        statement = statement.where(inbox.c.due_at <= tx.now)
-    return _all(tx, statement.order_by(inbox.c.id))
+        return _all(tx, _DUE, of_session=session_id, now=tx.now)
+    return _all(tx, _PENDING, of_session=session_id)
 
 
 def consume(tx: Transaction, row: Row, seq: int) -> None:
@@ -109,8 +118,8 @@ def next_due(tx: Transaction) -> int | None:
 
 
 def _mark(tx: Transaction, row_id: int, **fields: Any) -> None:
-    tx.execute(update(inbox).where(inbox.c.id == row_id).values(**fields))
+    tx.execute(_MARK, {"of_row": row_id, **fields})
 
 
-def _all(tx: Transaction, statement: Any) -> list[Row]:
-    return [Row(**row._mapping) for row in tx.execute(statement)]  # pyright: ignore[reportPrivateUsage]
+def _all(tx: Transaction, statement: Any, **parameters: Any) -> list[Row]:
+    return [Row(*row) for row in tx.execute(statement, parameters)]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from gateway.store import rows
 from gateway.store.database import Transaction
 from gateway.store.schema import outbox
 
@@ -58,6 +59,28 @@ class Post:
         object.__setattr__(self, "state", State(self.state))
 
 
+_WAITING = (State.PENDING, State.SENDING)
+_COLUMNS = rows.columns(outbox, Post)
+_ALL = select(*_COLUMNS)
+_IS_IT = outbox.c.id == bindparam("of_post")
+_ADD = insert(outbox).returning(*_COLUMNS)
+_FIND = _ALL.where(_IS_IT)
+_CHANGE = update(outbox).where(_IS_IT)
+_STREAMING = _ALL.where(outbox.c.session_id == bindparam("of_session"), outbox.c.state == State.STREAMING)
+_SENDABLE = (
+    _ALL.where(
+        outbox.c.id.in_(select(func.min(outbox.c.id)).where(outbox.c.state.in_(_WAITING)).group_by(outbox.c.route)),
+        outbox.c.state == State.PENDING,
+        (outbox.c.next_at.is_(None)) | (outbox.c.next_at <= bindparam("now")),
+    )
+    .order_by(outbox.c.id)
+    .limit(bindparam("most"))
+)
+_NEXT_DUE = select(func.min(outbox.c.next_at)).where(
+    outbox.c.state == State.PENDING, outbox.c.next_at > bindparam("now")
+)
+
+
 def add(
     tx: Transaction,
     *,
@@ -69,27 +92,23 @@ def add(
     seq: int | None = None,
 ) -> Post:
     """Writes a post."""
-    post_id = tx.execute(
-        insert(outbox)
-        .values(
-            session_id=session_id,
-            session_key=session_key,
-            route=route,
-            text=text,
-            state=state,
-            seq=seq,
-            created_at=tx.now,
-            delivered_at=tx.now if state is State.DELIVERED else None,
-        )
-        .returning(outbox.c.id)
-    ).scalar_one()
-    return get(tx, post_id)
+    row = {
+        "session_id": session_id,
+        "session_key": session_key,
+        "route": route,
+        "text": text,
+        "state": state,
+        "seq": seq,
+        "created_at": tx.now,
+        "delivered_at": tx.now if state is State.DELIVERED else None,
+    }
+    return Post(*tx.execute(_ADD, row).one())
 
 
 def find(tx: Transaction, post_id: int) -> Post | None:
     """The post with this id."""
-    found = _all(tx, select(outbox).where(outbox.c.id == post_id))
-    return found[0] if found else None
+    row = tx.execute(_FIND, {"of_post": post_id}).first()
+    return Post(*row) if row else None
 
 
 def get(tx: Transaction, post_id: int) -> Post:
@@ -102,7 +121,7 @@ def get(tx: Transaction, post_id: int) -> Post:
 
 def change(tx: Transaction, post_id: int, **fields: Any) -> None:
     """Sets columns of a post."""
-    tx.execute(update(outbox).where(outbox.c.id == post_id).values(**fields))
+    tx.execute(_CHANGE, {"of_post": post_id, **fields})
 
 
 def remove(tx: Transaction, post_id: int) -> None:
@@ -112,40 +131,29 @@ def remove(tx: Transaction, post_id: int) -> None:
 
 def streaming(tx: Transaction, session_id: str) -> Post | None:
     """The placeholder of a session's answer, if one is open."""
-    found = _all(tx, select(outbox).where(outbox.c.session_id == session_id, outbox.c.state == State.STREAMING))
-    return found[0] if found else None
+    row = tx.execute(_STREAMING, {"of_session": session_id}).first()
+    return Post(*row) if row else None
 
 
 def sendable(tx: Transaction, limit: int = 200) -> list[Post]:
     """The first unsent post of every route, if it is due, oldest first."""
-    waiting = (State.PENDING, State.SENDING)
-    first = select(func.min(outbox.c.id)).where(outbox.c.state.in_(waiting)).group_by(outbox.c.route)
-    return _all(
-        tx,
-        select(outbox)
-        .where(outbox.c.id.in_(first), outbox.c.state == State.PENDING)
-        .where((outbox.c.next_at.is_(None)) | (outbox.c.next_at <= tx.now))
-        .order_by(outbox.c.id)
-        .limit(limit),
-    )
+    return _all(tx, _SENDABLE, now=tx.now, most=limit)
 
 
 def next_due(tx: Transaction) -> int | None:
     """When the next retry is due."""
-    return tx.execute(
-        select(func.min(outbox.c.next_at)).where(outbox.c.state == State.PENDING, outbox.c.next_at > tx.now)
-    ).scalar()
+    return tx.execute(_NEXT_DUE, {"now": tx.now}).scalar()
 
 
 def held(tx: Transaction, session_key: str) -> list[Post]:
     """Posts of a session that wait for their reader, oldest first."""
-    statement = select(outbox).where(outbox.c.session_key == session_key, outbox.c.state == State.HELD)
+    statement = _ALL.where(outbox.c.session_key == session_key, outbox.c.state == State.HELD)
     return _all(tx, statement.order_by(outbox.c.id))
 
 
 def listed(tx: Transaction, state: str | None, limit: int = 200) -> list[Post]:
     """Posts in a state, or all that are neither delivered nor dropped; oldest first."""
-    statement = select(outbox)
+    statement = _ALL
     if state:
         statement = statement.where(outbox.c.state == state)
     else:
@@ -166,5 +174,5 @@ def interrupted(tx: Transaction) -> int:
     ).rowcount
 
 
-def _all(tx: Transaction, statement: Any) -> list[Post]:
-    return [Post(**row._mapping) for row in tx.execute(statement)]  # pyright: ignore[reportPrivateUsage]
+def _all(tx: Transaction, statement: Any, **parameters: Any) -> list[Post]:
+    return [Post(*row) for row in tx.execute(statement, parameters)]

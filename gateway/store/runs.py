@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import Boolean, bindparam, func, insert, or_, select, update
 
 from gateway.agent.messages import Usage
+from gateway.store import rows
 from gateway.store.database import Transaction
 from gateway.store.schema import runs
 
@@ -136,46 +137,78 @@ class Run:
         )
 
 
+_COLUMNS = rows.columns(runs, Run)
+_ALL = select(*_COLUMNS)
+_OPEN = runs.c.status != Status.DONE
+_IS_IT = runs.c.id == bindparam("of_run")
+_ASKED_FOR = runs.c.requester_id == bindparam("of_requester")
+_FIND = _ALL.where(_IS_IT)
+_CREATE = insert(runs).returning(*_COLUMNS)
+_CHANGE = update(runs).where(_IS_IT)
+_TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).returning(*_COLUMNS)
+_OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())
+_CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.created_at, runs.c.id)
+_COUNT_OPEN = select(func.count()).where(_ASKED_FOR, _OPEN)
+_ADD_OWN = _CHANGE.values(
+    tokens_in=runs.c.tokens_in + bindparam("more_in"),
+    tokens_out=runs.c.tokens_out + bindparam("more_out"),
+    cache_read=runs.c.cache_read + bindparam("more_cached"),
+    cost_micro=runs.c.cost_micro + bindparam("more_micro"),
+    cost_unknown=runs.c.cost_unknown | bindparam("unpriced", type_=Boolean),
+    model_calls=runs.c.model_calls + 1,
+)
+_ADD_BELOW = _CHANGE.values(
+    below_tokens_in=runs.c.below_tokens_in + bindparam("more_in"),
+    below_tokens_out=runs.c.below_tokens_out + bindparam("more_out"),
+    below_cache_read=runs.c.below_cache_read + bindparam("more_cached"),
+    below_cost_micro=runs.c.below_cost_micro + bindparam("more_micro"),
+    cost_unknown=runs.c.cost_unknown | bindparam("unpriced", type_=Boolean),
+)
+_OF_KIND = runs.c.kind == bindparam("of_kind")
+_RUNNING = select(func.count()).where(_OF_KIND, runs.c.status == Status.RUNNING)
+_AHEAD = select(func.count()).where(
+    _OF_KIND,
+    runs.c.status == Status.QUEUED,
+    runs.c.id != bindparam("of_run"),
+    runs.c.created_at <= bindparam("since"),
+)
+
+
 def find(tx: Transaction, run_id: str) -> Run | None:
     """The run with this id."""
-    found = _all(tx, select(runs).where(runs.c.id == run_id))
-    return found[0] if found else None
+    row = tx.execute(_FIND, {"of_run": run_id}).first()
+    return Run(*row) if row else None
 
 
 def create(tx: Transaction, **fields: Any) -> Run:
     """Inserts a run and returns it."""
-    tx.execute(insert(runs).values(created_at=tx.now, **fields))
-    run = find(tx, fields["id"])
-    if run is None:
-        raise AssertionError("a row that was just inserted")
-    return run
+    return Run(*tx.execute(_CREATE, {"created_at": tx.now, **fields}).one())
 
 
 def change(tx: Transaction, run_id: str, **fields: Any) -> None:
     """Sets columns of a run."""
-    tx.execute(update(runs).where(runs.c.id == run_id).values(**fields))
+    tx.execute(_CHANGE, {"of_run": run_id, **fields})
+
+
+def tick(tx: Transaction, run_id: str, more_ms: int) -> Run | None:
+    """Adds active time (milliseconds) to a run and returns it."""
+    row = tx.execute(_TICK, {"of_run": run_id, "more_ms": more_ms}).first()
+    return Run(*row) if row else None
 
 
 def of_session(tx: Transaction, session_id: str) -> list[Run]:
     """The runs that lived in a session, the newest first."""
-    return _all(tx, select(runs).where(runs.c.session_id == session_id).order_by(runs.c.created_at.desc()))
+    return _all(tx, _OF_SESSION, of_session=session_id)
 
 
 def children(tx: Transaction, requester_id: str, *, open_only: bool = False) -> list[Run]:
     """Runs that a session asked for, in the order of their creation."""
-    statement = select(runs).where(runs.c.requester_id == requester_id)
-    if open_only:
-        statement = statement.where(runs.c.status != Status.DONE)
-    return _all(tx, statement.order_by(runs.c.created_at, runs.c.id))
+    return _all(tx, _CHILDREN.where(_OPEN) if open_only else _CHILDREN, of_requester=requester_id)
 
 
 def count_open(tx: Transaction, requester_id: str) -> int:
     """How many runs of a session haven't ended."""
-    return int(
-        tx.execute(
-            select(func.count()).where(runs.c.requester_id == requester_id, runs.c.status != Status.DONE)
-        ).scalar_one()
-    )
+    return int(tx.execute(_COUNT_OPEN, {"of_requester": requester_id}).scalar_one())
 
 
 def below(tx: Transaction, session_ids: list[str], *, open_only: bool = False) -> list[Run]:
@@ -183,9 +216,9 @@ def below(tx: Transaction, session_ids: list[str], *, open_only: bool = False) -
     tree = select(runs.c.id, runs.c.session_id).where(runs.c.requester_id.in_(session_ids))
     cte = tree.cte("tree", recursive=True)
     cte = cte.union(select(runs.c.id, runs.c.session_id).where(runs.c.requester_id == cte.c.session_id))
-    statement = select(runs).where(runs.c.id.in_(select(cte.c.id)))
+    statement = _ALL.where(runs.c.id.in_(select(cte.c.id)))
     if open_only:
-        statement = statement.where(runs.c.status != Status.DONE)
+        statement = statement.where(_OPEN)
     return _all(tx, statement.order_by(runs.c.depth, runs.c.created_at, runs.c.id))
 
 
@@ -201,41 +234,23 @@ def ancestors(tx: Transaction, run: Run) -> list[Run]:
 
 def add_usage(tx: Transaction, run: Run, usage: Usage) -> None:
     """Adds one model call's usage to a run and, as `below`, to every run above it."""
-    cost = usage.cost_micro or 0
-    tx.execute(
-        update(runs)
-        .where(runs.c.id == run.id)
-        .values(
-            tokens_in=runs.c.tokens_in + usage.input,
-            tokens_out=runs.c.tokens_out + usage.output,
-            cache_read=runs.c.cache_read + usage.cache_read,
-            cost_micro=runs.c.cost_micro + cost,
-            cost_unknown=runs.c.cost_unknown | (usage.cost_micro is None),
-            model_calls=runs.c.model_calls + 1,
-        )
-    )
+    more = {
+        "more_in": usage.input,
+        "more_out": usage.output,
+        "more_cached": usage.cache_read,
+        "more_micro": usage.cost_micro or 0,
+        "unpriced": usage.cost_micro is None,
+    }
+    tx.execute(_ADD_OWN, {"of_run": run.id, **more})
     for above in ancestors(tx, run):
-        tx.execute(
-            update(runs)
-            .where(runs.c.id == above.id)
-            .values(
-                below_tokens_in=runs.c.below_tokens_in + usage.input,
-                below_tokens_out=runs.c.below_tokens_out + usage.output,
-                below_cache_read=runs.c.below_cache_read + usage.cache_read,
-                below_cost_micro=runs.c.below_cost_micro + cost,
-                cost_unknown=runs.c.cost_unknown | (usage.cost_micro is None),
-            )
-        )
+        tx.execute(_ADD_BELOW, {"of_run": above.id, **more})
 
 
 def matching(tx: Transaction, prefix: str, limit: int = 10) -> list[Run]:
     """Runs whose id starts with `prefix`, the newest first."""
     return _all(
         tx,
-        select(runs)
-        .where(runs.c.id.startswith(prefix, autoescape=True))
-        .order_by(runs.c.created_at.desc())
-        .limit(limit),
+        _ALL.where(runs.c.id.startswith(prefix, autoescape=True)).order_by(runs.c.created_at.desc()).limit(limit),
     )
 
 
@@ -260,9 +275,9 @@ def page(
         before: (created_at, id) of the last run of the page before.
         limit: how many at most.
     """
-    statement = select(runs)
+    statement = _ALL
     if status == "open":
-        statement = statement.where(runs.c.status != Status.DONE)
+        statement = statement.where(_OPEN)
     elif status:
         statement = statement.where(runs.c.status == status)
     if outcome:
@@ -281,29 +296,20 @@ def page(
 
 def open_count(tx: Transaction) -> int:
     """How many runs haven't ended."""
-    return int(tx.execute(select(func.count()).where(runs.c.status != Status.DONE)).scalar_one())
+    return int(tx.execute(select(func.count()).where(_OPEN)).scalar_one())
 
 
 def lane_load(tx: Transaction, run: Run) -> tuple[int, int]:
     """How many runs of a kind are running, and how many that have never started are ahead of this one."""
-    running = tx.execute(
-        select(func.count()).where(runs.c.kind == run.kind, runs.c.status == Status.RUNNING)
-    ).scalar_one()
-    ahead = tx.execute(
-        select(func.count()).where(
-            runs.c.kind == run.kind,
-            runs.c.status == Status.QUEUED,
-            runs.c.id != run.id,
-            runs.c.created_at <= run.created_at,
-        )
-    ).scalar_one()
+    running = tx.execute(_RUNNING, {"of_kind": run.kind}).scalar_one()
+    ahead = tx.execute(_AHEAD, {"of_kind": run.kind, "of_run": run.id, "since": run.created_at}).scalar_one()
     return int(running), int(ahead)
 
 
 def due(tx: Transaction, column: str) -> list[Run]:
     """Runs whose `archive_at` or `deadline_at` has come."""
     moment = runs.c[column]
-    statement = select(runs).where(moment.is_not(None), moment <= tx.now)
+    statement = _ALL.where(moment.is_not(None), moment <= tx.now)
     if column == "deadline_at":
         statement = statement.where(runs.c.status == Status.WAITING)
     return _all(tx, statement.order_by(moment).limit(100))
@@ -314,5 +320,5 @@ def next_due(tx: Transaction, column: str) -> int | None:
     return tx.execute(select(func.min(runs.c[column]))).scalar()
 
 
-def _all(tx: Transaction, statement: Any) -> list[Run]:
-    return [Run(**row._mapping) for row in tx.execute(statement)]  # pyright: ignore[reportPrivateUsage]
+def _all(tx: Transaction, statement: Any, **parameters: Any) -> list[Run]:
+    return [Run(*row) for row in tx.execute(statement, parameters)]

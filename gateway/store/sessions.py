@@ -9,9 +9,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from gateway.routes import Route
+from gateway.store import rows
 from gateway.store.database import Transaction
 from gateway.store.schema import inbox, runs, sessions
 
@@ -78,14 +79,29 @@ class Session:
         return Route.from_json(self.turn_route) if self.turn_route else None
 
 
-def _one(tx: Transaction, statement: Any) -> Session | None:
-    row = tx.execute(statement).first()
-    return Session(**row._mapping) if row else None  # pyright: ignore[reportPrivateUsage]
+_COLUMNS = rows.columns(sessions, Session)
+_IS_IT = sessions.c.id == bindparam("of_session")
+_FIND = select(*_COLUMNS).where(_IS_IT)
+_BY_KEY = select(*_COLUMNS).where(sessions.c.key == bindparam("of_key"), sessions.c.current.is_(True))
+_CREATE = insert(sessions).returning(*_COLUMNS)
+_CHANGE = update(sessions).where(_IS_IT)
+_WRITE = _CHANGE.where(sessions.c.fence == bindparam("held_fence"))
+_TAKE_SEQ = _CHANGE.values(next_seq=sessions.c.next_seq + 1, updated_at=bindparam("now")).returning(sessions.c.next_seq)
+_TAKE_OWN_SEQ = _TAKE_SEQ.where(sessions.c.fence == bindparam("held_fence"))
+_TAKE_OVER = _CHANGE.values(
+    fence=sessions.c.fence + 1, claimed_by=bindparam("owner"), updated_at=bindparam("now")
+).returning(*_COLUMNS)
+_CLAIM = _TAKE_OVER.where(sessions.c.paused.is_(False), sessions.c.closed.is_(False), sessions.c.needs_user.is_(False))
+
+
+def _one(tx: Transaction, statement: Any, **parameters: Any) -> Session | None:
+    row = tx.execute(statement, parameters).first()
+    return Session(*row) if row else None
 
 
 def find(tx: Transaction, session_id: str) -> Session | None:
     """The session with this id."""
-    return _one(tx, select(sessions).where(sessions.c.id == session_id))
+    return _one(tx, _FIND, of_session=session_id)
 
 
 def get(tx: Transaction, session_id: str) -> Session:
@@ -98,7 +114,7 @@ def get(tx: Transaction, session_id: str) -> Session:
 
 def by_key(tx: Transaction, key: str) -> Session | None:
     """The session that a key names now."""
-    return _one(tx, select(sessions).where(sessions.c.key == key, sessions.c.current.is_(True)))
+    return _one(tx, _BY_KEY, of_key=key)
 
 
 def same_conversation(tx: Transaction, session: Session) -> list[str]:
@@ -121,25 +137,13 @@ def create(
         lane: where its turns run.
         fields: any other column.
     """
-    session_id = str(uuid.uuid4())
-    tx.execute(
-        sessions.insert().values(
-            id=session_id,
-            key=key,
-            agent_id=agent_id,
-            kind=kind,
-            lane=lane,
-            created_at=tx.now,
-            updated_at=tx.now,
-            **fields,
-        )
-    )
-    return get(tx, session_id)
+    own = {"id": str(uuid.uuid4()), "key": key, "agent_id": agent_id, "kind": kind, "lane": lane}
+    return Session(*tx.execute(_CREATE, {**own, "created_at": tx.now, "updated_at": tx.now, **fields}).one())
 
 
 def change(tx: Transaction, session_id: str, **fields: Any) -> None:
     """Sets columns of a session, whoever owns it."""
-    tx.execute(update(sessions).where(sessions.c.id == session_id).values(updated_at=tx.now, **fields))
+    tx.execute(_CHANGE, {"of_session": session_id, "updated_at": tx.now, **fields})
 
 
 def claim(tx: Transaction, session_id: str, instance: str) -> Session | None:
@@ -147,18 +151,7 @@ def claim(tx: Transaction, session_id: str, instance: str) -> Session | None:
 
     Returns None if it may not run: paused, closed, set aside or gone.
     """
-    tx.execute(
-        update(sessions)
-        .where(
-            sessions.c.id == session_id,
-            sessions.c.paused.is_(False),
-            sessions.c.closed.is_(False),
-            sessions.c.needs_user.is_(False),
-        )
-        .values(claimed_by=instance, fence=sessions.c.fence + 1, updated_at=tx.now)
-    )
-    session = find(tx, session_id)
-    return session if session and session.claimed_by == instance and not session.paused else None
+    return _one(tx, _CLAIM, of_session=session_id, owner=instance, now=tx.now)
 
 
 def owned(tx: Transaction, session_id: str, fence: int) -> Session:
@@ -179,23 +172,16 @@ def write(tx: Transaction, session_id: str, fence: int, **fields: Any) -> None:
     Raises:
         FenceLost: he doesn't any more.
     """
-    done = tx.execute(
-        update(sessions)
-        .where(sessions.c.id == session_id, sessions.c.fence == fence)
-        .values(updated_at=tx.now, **fields)
-    )
+    done = tx.execute(_WRITE, {"of_session": session_id, "held_fence": fence, "updated_at": tx.now, **fields})
     if not done.rowcount:
         raise FenceLost(f"session {session_id}: fence {fence} was taken over")
 
 
 def take_seq(tx: Transaction, session_id: str, fence: int | None) -> int:
     """The next free place in the transcript; checks the fence on the way (None: the caller took the session over)."""
-    statement = update(sessions).where(sessions.c.id == session_id)
-    if fence is not None:
-        statement = statement.where(sessions.c.fence == fence)
-    seq = tx.execute(
-        statement.values(next_seq=sessions.c.next_seq + 1, updated_at=tx.now).returning(sessions.c.next_seq)
-    ).scalar()
+    held = {} if fence is None else {"held_fence": fence}
+    statement = _TAKE_SEQ if fence is None else _TAKE_OWN_SEQ
+    seq = tx.execute(statement, {"of_session": session_id, "now": tx.now, **held}).scalar()
     if seq is None:
         raise FenceLost(f"session {session_id}: fence {fence} was taken over")
     return int(seq) - 1
@@ -206,13 +192,8 @@ def take_over(tx: Transaction, session_id: str) -> int:
 
     The caller tells the former owner after the commit (`Lanes.cancel`).
     """
-    fence = tx.execute(
-        update(sessions)
-        .where(sessions.c.id == session_id)
-        .values(fence=sessions.c.fence + 1, claimed_by=None, updated_at=tx.now)
-        .returning(sessions.c.fence)
-    ).scalar()
-    return int(fence or 0)
+    session = _one(tx, _TAKE_OVER, of_session=session_id, owner=None, now=tx.now)
+    return session.fence if session else 0
 
 
 def renew(tx: Transaction, old: Session) -> Session:
@@ -247,7 +228,7 @@ def subtree(tx: Transaction, session_id: str) -> list[str]:
 def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
     """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first."""
     waiting = select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= tx.now)
-    rows = tx.execute(
+    found = tx.execute(
         select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
         .where(
             sessions.c.turn_seq.is_not(None) | sessions.c.id.in_(waiting),
@@ -257,25 +238,27 @@ def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
         )
         .order_by(sessions.c.created_at, sessions.c.key)
     )
-    return [(str(row.id), str(row.lane), row.turn_seq is not None) for row in rows]
+    return [(str(row.id), str(row.lane), row.turn_seq is not None) for row in found]
 
 
-def page(tx: Transaction, *, kind: str | None, before: int | None, limit: int) -> list[Session]:
+def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, limit: int) -> list[Session]:
     """Current sessions, the last used first.
 
     Args:
         tx: the unit of work.
         kind: `main`, `subagent` or None for both.
-        before: only those last used before this time (milliseconds).
+        before: (updated_at, id) of the last session of the page before.
         limit: how many at most.
     """
-    statement = select(sessions).where(sessions.c.current.is_(True))
+    statement = select(*_COLUMNS).where(sessions.c.current.is_(True))
     if kind:
         statement = statement.where(sessions.c.kind == kind)
     if before is not None:
-        statement = statement.where(sessions.c.updated_at < before)
-    statement = statement.order_by(sessions.c.updated_at.desc(), sessions.c.id).limit(limit)
-    return [Session(**row._mapping) for row in tx.execute(statement)]  # pyright: ignore[reportPrivateUsage]
+        used, session_id = before
+        earlier = (sessions.c.updated_at == used) & (sessions.c.id < session_id)
+        statement = statement.where((sessions.c.updated_at < used) | earlier)
+    statement = statement.order_by(sessions.c.updated_at.desc(), sessions.c.id.desc()).limit(limit)
+    return [Session(*row) for row in tx.execute(statement)]
 
 
 def count(tx: Transaction) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from gateway.agent.messages import ToolCall
-from gateway.store import sessions
+from gateway.store import rows, sessions
 from gateway.store.database import Transaction
 from gateway.store.schema import messages
 
@@ -54,6 +54,26 @@ class Message:
         return tuple(ToolCall(c["id"], c["name"], c["arguments"]) for c in self.calls or ())
 
 
+_ALL = select(*rows.columns(messages, Message))
+_OF_SESSION = messages.c.session_id == bindparam("of_session")
+_APPEND = insert(messages)
+_LOAD = _ALL.where(_OF_SESSION, messages.c.seq > bindparam("after_seq")).order_by(messages.c.seq)
+_LAST_ASKED = _ALL.where(_OF_SESSION, messages.c.role == "assistant").order_by(messages.c.seq.desc()).limit(1)
+_RESULTS = select(messages.c.call_index).where(_OF_SESSION, messages.c.parent_seq == bindparam("of_seq"))
+_LAST_TEXT = (
+    select(messages.c.text)
+    .where(
+        _OF_SESSION,
+        messages.c.seq > bindparam("after_seq"),
+        messages.c.role == "assistant",
+        messages.c.kind == "reply",
+        messages.c.text != "",
+    )
+    .order_by(messages.c.seq.desc())
+    .limit(1)
+)
+
+
 def append(
     tx: Transaction, session_id: str, fence: int | None, role: Role, kind: Kind, text: str, **fields: Any
 ) -> Message:
@@ -73,7 +93,7 @@ def append(
     """
     seq = sessions.take_seq(tx, session_id, fence)
     message = Message(session_id, seq, role, kind, text, tx.now, **fields)
-    tx.execute(insert(messages), [{name: getattr(message, name) for name in Message.__slots__}])
+    tx.execute(_APPEND, {name: getattr(message, name) for name in Message.__slots__})
     return message
 
 
@@ -86,10 +106,8 @@ def load(tx: Transaction, session_id: str, *, after: int = 0, upto: int | None =
         after: only those with a higher seq.
         upto: none with a higher seq.
     """
-    statement = select(messages).where(messages.c.session_id == session_id, messages.c.seq > after)
-    if upto is not None:
-        statement = statement.where(messages.c.seq <= upto)
-    return _all(tx, statement.order_by(messages.c.seq))
+    statement = _LOAD if upto is None else _LOAD.where(messages.c.seq <= upto)
+    return _all(tx, statement, of_session=session_id, after_seq=after)
 
 
 def page(
@@ -102,7 +120,7 @@ def page(
     tools: bool = True,
 ) -> list[Message]:
     """Up to `limit` messages, oldest first: those after `after`, else the last ones (before `before`)."""
-    statement = select(messages).where(messages.c.session_id == session_id)
+    statement = _ALL.where(messages.c.session_id == session_id)
     if not tools:
         statement = statement.where(messages.c.role != "tool")
     if after is not None:
@@ -114,23 +132,10 @@ def page(
 
 def open_calls(tx: Transaction, session_id: str) -> tuple[Message, list[int]] | None:
     """The last assistant message and the indexes of its calls that have no stored result; None: nothing is open."""
-    last = _all(
-        tx,
-        select(messages)
-        .where(messages.c.session_id == session_id, messages.c.role == "assistant")
-        .order_by(messages.c.seq.desc())
-        .limit(1),
-    )
+    last = _all(tx, _LAST_ASKED, of_session=session_id)
     if not last or not last[0].calls:
         return None
-    done = {
-        row[0]
-        for row in tx.execute(
-            select(messages.c.call_index).where(
-                messages.c.session_id == session_id, messages.c.parent_seq == last[0].seq
-            )
-        )
-    }
+    done = {row[0] for row in tx.execute(_RESULTS, {"of_session": session_id, "of_seq": last[0].seq})}
     missing = [index for index in range(len(last[0].calls)) if index not in done]
     return (last[0], missing) if missing else None
 
@@ -161,20 +166,9 @@ def append_result(
 
 def last_text(tx: Transaction, session_id: str, after: int) -> str:
     """The assistant's last visible text after a place; never a tool's output or a failure's text."""
-    row = tx.execute(
-        select(messages.c.text)
-        .where(
-            messages.c.session_id == session_id,
-            messages.c.seq > after,
-            messages.c.role == "assistant",
-            messages.c.kind == "reply",
-            messages.c.text != "",
-        )
-        .order_by(messages.c.seq.desc())
-        .limit(1)
-    ).first()
+    row = tx.execute(_LAST_TEXT, {"of_session": session_id, "after_seq": after}).first()
     return str(row[0]) if row else ""
 
 
-def _all(tx: Transaction, statement: Any) -> list[Message]:
-    return [Message(**row._mapping) for row in tx.execute(statement)]  # pyright: ignore[reportPrivateUsage]
+def _all(tx: Transaction, statement: Any, **parameters: Any) -> list[Message]:
+    return [Message(*row) for row in tx.execute(statement, parameters)]

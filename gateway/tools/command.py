@@ -111,12 +111,13 @@ async def _attend(
 ) -> Ended:
     out, err = Tail(STDOUT_BYTES), Tail(STDERR_BYTES)
     work = asyncio.create_task(_collect(process, out, err), name=f"command {process.pid}")
-    entry: int | None = None
+    # A task, so that a cancelled caller still knows what has been recorded and must be forgotten.
+    entry = None if ledger is None else asyncio.create_task(ledger.record(process.pid), name=f"record {process.pid}")
     timed_out = False
     begun = time.monotonic()
     try:
-        if ledger is not None:
-            entry = await ledger.record(process.pid)
+        if entry is not None:
+            await asyncio.shield(entry)
         failpoints.hit("exec:recorded")
         _tell(hold, b"g")
         failpoints.hit("exec:started")
@@ -149,7 +150,10 @@ async def _ends(work: asyncio.Task[None], seconds: float) -> bool:
 
 
 async def _bury(
-    process: asyncio.subprocess.Process, work: asyncio.Task[None], ledger: ProcessLedger | None, entry: int | None
+    process: asyncio.subprocess.Process,
+    work: asyncio.Task[None],
+    ledger: ProcessLedger | None,
+    entry: asyncio.Task[int] | None,
 ) -> None:
     """Waits until nothing is left of the command, and kills its group if it doesn't go by itself."""
     if not await _ends(work, _BURY_SECONDS):
@@ -159,7 +163,7 @@ async def _bury(
     work.cancel()
     await asyncio.wait({work})
     if ledger is not None and entry is not None:
-        await ledger.forget(entry)
+        await ledger.forget(await entry)
 
 
 def _tell(hold: int, word: bytes) -> None:

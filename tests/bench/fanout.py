@@ -21,6 +21,7 @@ class _Round:
     done: float
     answered: float
     requests: int
+    cpu: float
 
 
 async def fanout(folder: Path) -> list[Measurement]:
@@ -38,6 +39,7 @@ async def fanout(folder: Path) -> list[Measurement]:
         Measurement("50 children × 3 calls: all done", "s", [each.done for each in rounds], 1.5),
         Measurement("50 children: all announced and answered", "s", [each.answered for each in rounds], 2.0),
         Measurement("50 children: requests of the parent", "", [each.requests for each in rounds], 5),
+        Measurement("50 children: processor time of the gateway", "s", [each.cpu for each in rounds]),
         Measurement("resident after 50 children", "MB", [memory[0]], 150),
         Measurement(f"resident after {50 * len(memory)} children", "MB", [memory[-1]], 150),
         Measurement(f"resident after {50 * len(memory)} children, highest", "MB", [peak]),
@@ -46,6 +48,7 @@ async def fanout(folder: Path) -> list[Measurement]:
 
 async def _round(scripted: Model, running: GatewayProcess, key: str) -> _Round:
     scripted.forget()
+    before = running.cpu
     async with running.watch(key) as watch:
         await running.say(f"spawn {CHILDREN} x{CALLS}", key)
         await watch.until(lambda: len(watch.of("run", b'"change":"done"')) == CHILDREN)
@@ -59,7 +62,7 @@ async def _round(scripted: Model, running: GatewayProcess, key: str) -> _Round:
     own = scripted.requests("main")
     assert len(scripted.requests("child")) == CHILDREN * CALLS
     began = scripted.answered(own[0])
-    return _Round(own[1].arrived - began, done - began, posted - began, len(own))
+    return _Round(own[1].arrived - began, done - began, posted - began, len(own), running.cpu - before)
 
 
 def _complete(scripted: Model):  # noqa: ANN202

@@ -88,6 +88,12 @@ class GatewayProcess:
         return _status(self.process.pid, "VmRSS")
 
     @property
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def peak(self) -> float:
         """The most that its resident memory has ever been, MB."""
         return _status(self.process.pid, "VmHWM")

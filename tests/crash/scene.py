@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +42,12 @@ class Moment:
     seconds: float
 
 
-Death = Point | Moment
+@dataclass(frozen=True, slots=True)
+class ByModel:
+    """The model's answer is its death."""
+
+
+Death = Point | Moment | ByModel
 
 
 class Unsettled(AssertionError):
@@ -60,6 +64,8 @@ class Scene:
     """How each life ends, beginning with the first; those after it end well."""
     points_log: str = ""
     """File that gets the name of every failpoint that the first lives reach."""
+    act: Callable[[Person], Awaitable[None]] | None = None
+    """What the person does; None: all that there is."""
     deaths: list[Snapshot] = field(default_factory=list[Snapshot])
     lives: int = 0
 
@@ -106,7 +112,7 @@ class Scene:
         listening = asyncio.create_task(person.listen(), name=f"events of {self.site.model}")
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await person.act()
+                await (self.act(person) if self.act else person.act())
             self._stopping = True
             if self._life is not None:
                 self._life.terminate()
@@ -215,28 +221,28 @@ class Person:
                     async for line in stream.content:
                         if line.startswith(b"id: "):
                             self._last_event = line[4:].decode().strip()
-                        self._news.set()
+                        elif line.startswith(_NEWS):
+                            self._news.set()
             self._news.set()
             await asyncio.sleep(0.01)  # a connection that is refused leaves no event to wait for
 
     async def idle(self) -> bool:
         """Whether both conversations rest, with all that was begun in them."""
-        found = [await self._ask("GET", f"/api/sessions/{quote(key)}") for key in (ALPHA, BETA)]
+        found = await self._ask("GET", "/api/sessions?kind=main")
         posts = await self._ask("GET", "/api/outbox")
-        return all(session["idle"] for session in found) and not posts["posts"]
+        return all(session["idle"] for session in found["sessions"]) and not posts["posts"]
 
     async def _answered(self) -> bool:
-        alpha, beta = await self._said(ALPHA), await self._said(BETA)
-        return "heard" in alpha and "survey" in alpha and {"watch", "note"} <= set(beta.split())
+        return await self.heard(ALPHA, "survey") and await self.heard(BETA, "watch", "note")
 
     async def _checked(self) -> bool:
-        return "check" in (await self._said(ALPHA)).split()
+        return await self.heard(ALPHA, "check")
 
-    async def _said(self, key: str) -> str:
-        """All final texts of a session's assistant."""
+    async def heard(self, key: str, *words: str) -> bool:
+        """Whether a session's assistant has named all these in its final texts."""
         found = await self._ask("GET", f"/api/sessions/{quote(key)}/transcript?limit=500&tools=1")
         rows = [row for row in found["messages"] if row["role"] == "assistant" and not row["calls"]]
-        return "\n".join(row["text"] for row in rows)
+        return set(words) <= {word for row in rows for word in row["text"].split()}
 
     async def _insistently(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
@@ -267,10 +273,6 @@ class Person:
         return {"Authorization": f"Bearer {self._scene.site.token()}"}
 
 
+_NEWS = (b"event: message", b"event: idle", b"event: delivery")
 _ENDLESS = aiohttp.ClientTimeout(total=None)
 _SHORT = aiohttp.ClientTimeout(total=15)
-
-
-def random_plan(rng: random.Random, kills: int, span: float) -> list[Death]:
-    """So many deaths at random moments within `span` seconds of a life."""
-    return [Moment(rng.uniform(0.02, span)) for _ in range(kills)]

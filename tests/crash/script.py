@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.model_script import Call, Reply, Seen, call, calls, say
+from tests.support.model_script import Call, Reply, Seen, calls, say
 from tests.support.model_server import ScriptedModelServer
 
 LOG = "runs.log"
@@ -41,10 +41,12 @@ def spawn(label: str, **more: Any) -> Call:
 ORDERS: Mapping[str, tuple[Call, ...]] = {
     "survey": (spawn("one", budgetTokens=1_000_000), spawn("two"), logged("survey")),
     "watch": (spawn("three", runTimeoutSeconds=1), spawn("four"), logged("watch")),
-    "check": (Call("ls", {"path": "."}), logged("check")),
-    "note": (Call("write", {"path": "note.md", "content": "noted"}), logged("note")),
-    "look": (Call("glob", {"pattern": "*.md"}),),
-    "linger": (logged("linger"),),
+    "check": (Call("ls", {"path": "."}),),
+    "note": (Call("write", {"path": "note.md", "content": "noted"}),),
+    "look": (Call("ls", {"path": "."}),),
+    "doom": (spawn("poison"), spawn("two-b")),
+    "search": (spawn("two-b"), spawn("one")),
+    "hang": (spawn("three"), spawn("one")),
 }
 """What a main session does when a person says `DO <name>`."""
 LABELS = ("one", "two", "two-a", "two-b", "three", "four")
@@ -70,7 +72,7 @@ class Script:
 
     def _main(self, seen: Seen) -> Reply:
         ordered = [name for text in seen.users for name in _ORDER.findall(text)]
-        if "poison" in ordered:
+        if ordered[-1:] == ["poison"]:
             _kill_gateway(seen)
         todo = [name for name in dict.fromkeys(ordered) if name in ORDERS and not _has_done(seen, name)]
         if todo:
@@ -78,7 +80,7 @@ class Script:
         new = sorted(_new(seen))
         if new == ["four"]:
             return say("NO_REPLY")
-        return say(f"heard {' '.join(new) or 'nothing'}", hold="linger" if "linger" in new else None)
+        return say(f"heard {' '.join(new) or 'nothing'}")
 
     def _child(self, seen: Seen) -> Reply:
         name = _TASK.findall(seen.first_user)[0]
@@ -89,10 +91,10 @@ class Script:
             return made[seen.step - 1]
         if name == "two-a":
             return say("a done", hold=f"{seen.model}:steered")
-        if name in ("three", "four"):
-            return say("too late", hold=NEVER)
         if name == "poison":
             _kill_gateway(seen)
+        if name in ("three", "four", "poison"):
+            return say("too late", hold=NEVER)
         return say(f"{name} done")
 
     def _nesting(self, seen: Seen) -> Reply:
@@ -114,11 +116,9 @@ _STEPS: Mapping[str, tuple[Reply, ...]] = {
     ),
     "two-a": (calls(logged("two-a-1")),),
     "two-b": (calls(Call("grep", {"pattern": "one", "path": "."}), Call("glob", {"pattern": "*.md"})),),
-    "three": (calls(logged("three-1")),),
+    "three": (),
     "four": (calls(logged("four-1", "; sleep 300")),),
     "poison": (),
-    "glob": (call("glob", pattern="*.md"),),
-    "slow": (calls(logged("slow-1")),),
 }
 """What a sub-agent does first, one reply a step."""
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from gateway.store.migrate import migrate
 from tests.crash import sink
-from tests.crash.checks import faults
+from tests.crash.checks import Left, faults, read
 from tests.crash.nursery import NurseryClient
-from tests.crash.scene import Death, Scene, Start, Unsettled
+from tests.crash.scene import Death, Person, Scene, Start, Unsettled
 from tests.support.process import REPOSITORY, Ended, Site, model_server, start
 
 AT_ONCE = 2 * (os.cpu_count() or 1)
@@ -43,21 +45,34 @@ class Stage:
         self._model_url = model_url
         self._start = start
         self._plugins = plugins
+        self._migrated = folder / "migrated.db"
+        migrate(self._migrated)
         self._room = asyncio.Semaphore(AT_ONCE)
         self._count = 0
 
-    def site(self, name: str) -> Site:
-        """A fresh site for one scene, nested sub-agents allowed."""
+    def site(self, **subagents: Any) -> Site:
+        """A fresh site for one scene; nested sub-agents are allowed, and what else is said of sub-agents."""
         self._count += 1
-        model = f"{name}-{self._count}"
+        model = f"scene-{self._count}"
         env = {"PYTHONPATH": f"{self._plugins}{os.pathsep}{REPOSITORY}"}
-        defaults = {"model": {"primary": f"scripted/{model}"}, "subagents": {"maxSpawnDepth": 2}}
-        return Site(self._folder / model, self._model_url, model, env).prepare({"agents": {"defaults": defaults}})
+        defaults = {"model": {"primary": f"scripted/{model}"}, "subagents": {"maxSpawnDepth": 2, **subagents}}
+        site = Site(self._folder / model, self._model_url, model, env).prepare({"agents": {"defaults": defaults}})
+        shutil.copy(self._migrated, site.database)  # a migration is a third of a scene's time
+        return site
+
+    async def act(
+        self, act: Callable[[Person], Awaitable[None]], plan: Sequence[Death] = (), **subagents: Any
+    ) -> Left:
+        """Plays a scene of one's own and returns what it leaves."""
+        scene = Scene(self.site(**subagents), self._start, plan, act=act)
+        await scene.play()
+        assert scene.as_planned, f"{len(scene.deaths)} of {len(plan)} deaths took place"
+        return read(scene)
 
     async def play(self, name: str, plan: Sequence[Death] = (), points_log: str = "") -> Result:
         """Plays one scene and checks what it leaves; what went well leaves no files."""
         async with self._room:
-            scene = Scene(self.site("scene"), self._start, plan, points_log)
+            scene = Scene(self.site(), self._start, plan, points_log)
             try:
                 await scene.play()
             except (Unsettled, Ended, AssertionError) as error:

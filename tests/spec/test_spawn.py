@@ -10,15 +10,12 @@ from typing import Any
 import pytest
 
 from tests.support.model_script import Call, Seen, call, calls, say
-from tests.support.pilot import KEY, MODEL, REPORT, Json, Pilot, pilot
+from tests.support.pilot import KEY, MODEL, REPORT, Json, Pilot, pilot, subagents
 from tests.support.probes import Probes
 
-CHILD_KEY = re.compile(r"agent:[a-z0-9][a-z0-9_-]{0,63}:subagent:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-
-
-def subagents(**settings: Any) -> Json:
-    """A configuration of `agents.defaults.subagents`."""
-    return {"agents": {"defaults": {"subagents": settings}}}
+CHILD_KEY = re.compile(
+    r"agent:[a-z0-9][a-z0-9_-]{0,63}:subagent:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+)
 
 
 def agents(*entries: Json, **defaults: Any) -> Json:
@@ -160,7 +157,11 @@ async def test_3_arguments_that_are_no_object_are_an_error(tmp_path: Path, argum
 async def test_3_depth_is_checked_before_slots_and_named_with_its_key(tmp_path: Path) -> None:
     """spec/subagents.md 3: depth says `current depth D, max M` and the config key, and comes before active children."""
     async with pilot(tmp_path, config=subagents(maxSpawnDepth=2, maxChildrenPerAgent=2)) as p:
-        p.on(reply=calls(Call("sessions_spawn", {"task": "b"}), Call("sessions_spawn", {"task": "c"})), task="^a$", step=1)
+        p.on(
+            reply=calls(Call("sessions_spawn", {"task": "b"}), Call("sessions_spawn", {"task": "c"})),
+            task="^a$",
+            step=1,
+        )
         p.on(reply=say("late", hold="b"), task="^b$")
         await p.spawn(task="a")
         await p.wait_until(lambda: sum(e.type == "run" and e.data["change"] == "done" for e in p.events))
@@ -289,7 +290,13 @@ async def test_6_a_slot_frees_when_the_child_ends_not_when_it_is_announced(tmp_p
         p.on(reply=call("sessions_spawn", task="one"), user="^go$", turn_step=1)
         p.on(reply=call("gate", name="g"), user="^go$", turn_step=2)
         # An announcement that enters here makes a new last user text, so that this answers the same boundary.
-        p.on(reply=calls(Call("sessions_spawn", {"task": "two"})), anywhere="passed g", turn_step=1, user=REPORT, once=True)
+        p.on(
+            reply=calls(Call("sessions_spawn", {"task": "two"})),
+            anywhere="passed g",
+            turn_step=1,
+            user=REPORT,
+            once=True,
+        )
         await p.say("go")
         await probes.wait_entered("g")
         [run] = await p.runs()
@@ -336,6 +343,7 @@ async def test_7_spawns_beyond_the_cap_queue_first_in_first_out(tmp_path: Path) 
 async def test_8_max_spawn_depth(tmp_path: Path, depth: int) -> None:
     """spec/subagents.md 8: `maxSpawnDepth` (default 1: no nesting)."""
     async with pilot(tmp_path, config=subagents(maxSpawnDepth=depth)) as p:
+
         def nest(seen: Seen) -> Any:
             if seen.step > 1:
                 return None
@@ -353,7 +361,9 @@ async def test_table_the_label_is_the_beginning_of_the_task(tmp_path: Path) -> N
     """spec/subagents.md, table: `label` defaults to the first 48 characters of the task."""
     async with pilot(tmp_path) as p:
         task = "Look through all the files of the project and count every line of it"
-        answers = await p.spawn_many([{"task": task}, {"task": task, "label": "  "}, {"task": task, "label": "y" * 200}])
+        answers = await p.spawn_many(
+            [{"task": task}, {"task": task, "label": "  "}, {"task": task, "label": "y" * 200}]
+        )
         assert [each["label"] for each in answers[:2]] == [task[:48]] * 2
         assert len(answers[2]["label"]) == 80
         await p.wait_idle()
@@ -367,7 +377,9 @@ async def test_table_cwd_is_where_tools_run(tmp_path: Path) -> None:
         (inside / "here.txt").write_text("found it")
         (p.workspace / "out").symlink_to("/tmp")  # noqa: S108 - only a place outside
         p.on(
-            reply=calls(Call("ls", {"path": "."}), Call("read", {"path": "here.txt"}), Call("exec", {"command": "pwd"})),
+            reply=calls(
+                Call("ls", {"path": "."}), Call("read", {"path": "here.txt"}), Call("exec", {"command": "pwd"})
+            ),
             role="child",
             step=1,
         )
@@ -451,7 +463,10 @@ async def test_table_a_large_fork_is_compacted_and_the_result_says_so(tmp_path: 
 
 async def test_table_a_fork_starts_at_the_last_compaction(tmp_path: Path) -> None:
     """spec/subagents.md, `context`: … and starts at the last compaction."""
-    async with pilot(tmp_path, config={"agents": {"defaults": {"model": {"primary": "test/small"}}}, "tools": {"allow": ["sessions_spawn"]}}) as p:
+    async with pilot(
+        tmp_path,
+        config={"agents": {"defaults": {"model": {"primary": "test/small"}}}, "tools": {"allow": ["sessions_spawn"]}},
+    ) as p:
         p.on(reply=say("notes: plum"), user="^Summarise the conversation above")
         for part in range(4):
             await p.say(f"part {part} " + "x" * 6_500)
@@ -469,7 +484,7 @@ async def test_table_output_schema_one_retry_then_error(tmp_path: Path) -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     async with pilot(tmp_path) as p:
         p.on(lambda seen: say("no json" if seen.step == 1 else '{"n": 3}'), task="^second$")
-        p.on(lambda seen: say("```json\n{\"n\": 4}\n```"), task="^fenced$")
+        p.on(lambda seen: say('```json\n{"n": 4}\n```'), task="^fenced$")
         p.on(lambda seen: say('{"n": "three"}'), task="^never$")
         await p.spawn_many([{"task": name, "outputSchema": schema} for name in ("second", "fenced", "never")])
         await p.wait_idle()

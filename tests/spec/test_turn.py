@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from gateway.agent.compaction import INSTRUCTION
 from tests.support.chat_channel import ChatChannel, chat_platform
 from tests.support.model_script import Call, Reply, Seen, call, calls, fail, say, text_of
-from tests.support.pilot import KEY, Pilot, pilot
+from tests.support.pilot import KEY, Json, Pilot, pilot
 from tests.support.probes import Probes
 
 ONLY = {"tools": {"allow": ["read", "gate", "echo", "ls"]}}
@@ -47,8 +48,9 @@ async def test_5_parallel_calls_run_side_by_side(tmp_path: Path) -> None:
         await probes.wait_entered("slow", "mid")
         probes.open("mid")
         await p.wait_until(lambda: probes.echoed == ["quick"])
-        while len(results := [m for m in await p.transcript() if m["role"] == "tool"]) < 2:
-            await asyncio.sleep(0)
+        results: list[Json] = []
+        while len(results) < 2:
+            results = [m for m in await p.transcript() if m["role"] == "tool"]
         assert {m["text"] for m in results} == {"quick", "passed mid"}
         probes.open("slow")
         await p.wait_idle()
@@ -115,11 +117,12 @@ async def test_5_cancelling_kills_the_process_group_of_a_tool(tmp_path: Path) ->
     """Issue part 5, architecture protocol 4: who stops a turn tells its owner, who cancels and kills."""
     async with pilot(tmp_path) as p:
         fifo = p.workspace / "started"
-        command = "mkfifo started; sleep 600 & echo $! $$ > pids; echo > started; wait"
+        os.mkfifo(fifo)
+        command = "sleep 600 & echo $! $$ > pids; echo > started; wait"
         p.on(reply=call("exec", command=command), user="^go$", turn_step=1)
         await p.say("go")
-        await p.wait_until(lambda: any(e.type == "progress" for e in p.events))
-        pids = await _pids(fifo)
+        await asyncio.to_thread(fifo.read_text)
+        pids = [psutil.Process(int(pid)) for pid in (p.workspace / "pids").read_text().split()]
         await p.command("/stop")
         gone, alive = await asyncio.to_thread(psutil.wait_procs, pids, timeout=5)
         assert not alive
@@ -127,14 +130,6 @@ async def test_5_cancelling_kills_the_process_group_of_a_tool(tmp_path: Path) ->
         await p.wait_idle()
         [result] = [m for m in await p.transcript() if m["role"] == "tool"]
         assert result["text"] == "(stopped by the user)"
-
-
-async def _pids(fifo: Path) -> list[psutil.Process]:
-    """The processes of a command that has told that it runs."""
-    while not fifo.exists():
-        await asyncio.sleep(0.01)  # made by a process that has no other way to tell
-    await asyncio.to_thread(fifo.read_text)
-    return [psutil.Process(int(pid)) for pid in (fifo.parent / "pids").read_text().split()]
 
 
 async def test_5_max_turns_ends_a_turn_and_names_the_key(tmp_path: Path) -> None:
@@ -297,6 +292,7 @@ async def test_protocol_2_what_a_provider_needs_back_goes_to_the_same_model_only
 async def test_protocol_3_provider_call_ids_may_repeat(tmp_path: Path) -> None:
     """Architecture protocol 3: results are unique by place, because providers' call ids repeat."""
     async with pilot(tmp_path, plugins={"probes": Probes()}) as p:
+
         def same_id(seen: Seen) -> Reply | None:
             if seen.turn_step > 3:
                 return None

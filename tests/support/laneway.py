@@ -15,7 +15,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "gateway.cli")
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 25.0
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,9 @@ class Pilot:
 
     async def spawn_many(self, several: Sequence[Mapping[str, Any]], session: str = KEY, **more: Any) -> list[Json]:
         """Lets the assistant make several spawn calls in one step; returns their results in the calls' order."""
-        return [json.loads(text) for text in await self.use([("sessions_spawn", each) for each in several], session, **more)]
+        return [
+            json.loads(text) for text in await self.use([("sessions_spawn", each) for each in several], session, **more)
+        ]
 
     async def use(
         self, several: Sequence[tuple[str, Mapping[str, Any] | str]], session: str = KEY, **more: Any
@@ -218,9 +220,7 @@ class Pilot:
     async def ask(self, method: str, path: str, body: Any = None, token: str | None = None, **more: Any) -> Response:
         """One HTTP request, with the operator's token unless another one is given."""
         headers = {"Authorization": f"Bearer {token or self.token}", **more.pop("headers", {})}
-        async with self._http.request(
-            method, self.gateway.url + path, json=body, headers=headers, **more
-        ) as response:
+        async with self._http.request(method, self.gateway.url + path, json=body, headers=headers, **more) as response:
             return Response(response.status, await response.text())
 
     async def get(self, path: str) -> Any:
@@ -386,6 +386,11 @@ def base_config(server: ScriptedModelServer) -> Json:
         "agents": {"defaults": {"model": {"primary": MODEL}}},
         "tools": {"exec": {"ask": "off", "sandbox": "off"}},
     }
+
+
+def subagents(**settings: Any) -> Json:
+    """A configuration of `agents.defaults.subagents`."""
+    return {"agents": {"defaults": {"subagents": settings}}}
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Json:

@@ -48,6 +48,11 @@ class Probes:
         async with asyncio.timeout(10), self._arrived:
             await self._arrived.wait_for(lambda: all(name in self.entered for name in names))
 
+    async def wait_entered_count(self, count: int) -> None:
+        """Waits until so many calls have come to gates."""
+        async with asyncio.timeout(10), self._arrived:
+            await self._arrived.wait_for(lambda: len(self.entered) >= count)
+
     async def _gate(self, _context: ToolContext, args: GateArguments) -> ToolResult:
         async with self._arrived:
             self.entered.append(args.name)
