@@ -172,11 +172,12 @@ class Gateway:
         """Takes no new work, lets model calls in flight finish, and leaves nothing behind that a start must repair."""
         self.ready = False
         self.paths.gateway_json.unlink(missing_ok=True)
-        for channel in self.registry.channels.values():
-            await channel.stop()
         await self.lanes.drain(self.config.gateway.drain_seconds)
         await self.upkeep.stop()
         await self.deliverer.stop()
+        # Only now: a channel that stops can't finish a post. What it still takes in is stored, and waits for a start.
+        for channel in self.registry.channels.values():
+            await channel.stop()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)

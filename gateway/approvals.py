@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from gateway.routes import Route
 from gateway.store.database import Database, Transaction
@@ -116,6 +116,9 @@ def patterns(tx: Transaction, agent_id: str) -> tuple[str, ...]:
     return tuple(tx.execute(query.order_by(allowed_commands.c.pattern)).scalars())
 
 
+_OPEN = select(approvals).where(approvals.c.session_id == bindparam("of_session"), approvals.c.state == State.PENDING)
+
+
 class ApprovalBook:
     """All questions of this gateway."""
 
@@ -184,8 +187,7 @@ class ApprovalBook:
 
     def withdraw(self, tx: Transaction, session_id: str) -> int:
         """Unit of work: the session was stopped, its questions are void. Returns how many there were."""
-        query = select(approvals).where(approvals.c.session_id == session_id)
-        rows = tx.execute(query.where(approvals.c.state == State.PENDING)).all()
+        rows = tx.execute(_OPEN, {"of_session": session_id}).all()
         for row in rows:
             self._close(tx, _approval(row), State.WITHDRAWN, "whoever asked was stopped")
         return len(rows)

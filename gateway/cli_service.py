@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from gateway import __version__
@@ -10,7 +12,7 @@ from gateway.cli_context import FAILED, CliContext, CliError
 from gateway.cli_output import JsonFlag, print_fields, print_json, print_text
 from gateway.client_records import Status
 from gateway.config import ConfigError
-from gateway.starter import write_starter_files
+from gateway.starter import Written, write_starter_files
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +53,11 @@ def reload(ctx: typer.Context, as_json: JsonFlag = False) -> None:
         raise typer.Exit(FAILED)
 
 
-def init(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+def init(
+    ctx: typer.Context,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Writes starter files: a configuration and the assistant's workspace. Overwrites nothing."""
     here: CliContext = ctx.obj
     try:
@@ -61,7 +67,11 @@ def init(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     done = write_starter_files(here.paths, config.agent(config.default_agent_id).workspace, config.source)
     if as_json:
         print_json({"written": [str(file) for file in done.written], "present": [str(file) for file in done.present]})
-        return
+    elif not quiet:
+        _print_written(done)
+
+
+def _print_written(done: Written) -> None:
     for file in done.written:
         print_text(f"wrote  {file}")
     for file in done.present:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -114,7 +114,7 @@ class Subscription:
         self.connected = asyncio.Event()
         """Set while a connection stands."""
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event]:
         """Yields each event once, in order; ends only by cancellation or by an error of `connect`."""
         wait = FIRST_WAIT_SECONDS
         while True:

@@ -2,7 +2,8 @@
 
 A row is marked as being sent before it is sent and as delivered after; transient errors are retried with backoff and
 Retry-After, permanent ones never. What was being sent when the process died is sent again once, marked as recovered.
-Nothing here survives a crash but the rows (spec/subagents.md 21).
+Nothing here survives a crash but the rows (spec/subagents.md 21). It is one of the three places that catch every
+exception: what a channel breaks holds up no route.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from gateway.views import capped, route_json
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 300.0
+STOP_SECONDS = 10.0
+"""What a stop gives the posts that are being sent."""
 MAX_ATTEMPTS = 12
 """About half an hour of tries; then the post is listed as failed, with a command to retry it."""
 
@@ -44,9 +47,14 @@ class Delivery:
         self._alarm.start()
 
     async def stop(self) -> None:
-        """Lets what is being sent finish."""
+        """Lets what is being sent finish; what takes too long is sent once more after the next start, marked."""
         await self._alarm.stop()
-        await asyncio.gather(*self._sending.values())
+        sending = tuple(self._sending.values())
+        if sending:
+            _, late = await asyncio.wait(sending, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def wake(self) -> None:
         """There is something new to send."""
@@ -81,8 +89,10 @@ class Delivery:
                 task.add_done_callback(lambda _done, route=post.route: self._route_done(route))
 
     def _route_done(self, route: str) -> None:
-        self._sending.pop(route).result()
+        task = self._sending.pop(route)
         self._alarm.ring()
+        if not task.cancelled():
+            task.result()
 
     async def _send_route(self, route: str) -> None:
         """Sends one post of a route; the next one follows when this one is settled."""
@@ -93,6 +103,9 @@ class Delivery:
             platform_id = await self._post(post)
         except DeliveryError as error:
             await self._database.run(self._failed, post.id, str(error), error.permanent, error.retry_after)
+        except Exception as error:  # the border to a channel: whatever breaks in it, the route goes on
+            log.exception("post %s (session %s): channel `%s` broke", post.id, post.session_key, channel_of(post))
+            await self._database.run(self._failed, post.id, f"{type(error).__name__}: {error}", True, None)
         else:
             await self._database.run(self._delivered, post.id, platform_id)
 
@@ -161,6 +174,11 @@ class Delivery:
             "route": route_json(post.route),
         }
         self._events.append(tx, "delivery", data, session_id=post.session_id, session_key=post.session_key)
+
+
+def channel_of(post: outbox.Post) -> str:
+    """The name of the channel that a post goes through."""
+    return Route.from_json(post.route).channel
 
 
 def _mark_sending(tx: Transaction, route: str) -> outbox.Post | None:

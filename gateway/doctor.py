@@ -25,6 +25,7 @@ from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
 from gateway.store.database import StoreError
 from gateway.store.lock import holder, is_held
 from gateway.store.migrate import HEAD, current
+from gateway.tools import sandbox
 
 OLDEST_PYTHON = (3, 11)
 MANY_CHILDREN = 20
@@ -228,16 +229,16 @@ def children(config: Config) -> Iterator[Finding]:
 def confinement(config: Config) -> Iterator[Finding]:
     """Whether commands of the tool `exec` are held inside the workspace."""
     wanted = config.tools.exec.sandbox
-    present = shutil.which("bwrap") is not None
     open_text = "exec isn't confined: commands run with all your rights"
     if wanted == "off":
         yield Finding("exec", Level.WARN, f"{open_text} (tools.exec.sandbox is off)", 'set it to "auto"')
-    elif present:
-        yield Finding("exec", Level.OK, "bubblewrap confines commands to the workspace")
+    elif (found := sandbox.available()).program is not None:
+        yield Finding("exec", Level.OK, "bubblewrap confines what commands write; they can read most files")
     elif wanted == "bubblewrap":
-        yield Finding("exec", Level.FAIL, "tools.exec.sandbox asks for bubblewrap, which isn't installed", "install it")
+        fix = 'make it work, or set tools.exec.sandbox to "auto" or "off"'
+        yield Finding("exec", Level.FAIL, f"tools.exec.sandbox asks for bubblewrap: {found.reason}", fix)
     else:
-        yield Finding("exec", Level.WARN, open_text, "install bubblewrap (package `bubblewrap`)")
+        yield Finding("exec", Level.WARN, open_text, found.reason)
     if config.tools.exec.ask == "off":
         fix = 'set tools.exec.ask to "on-miss"'
         yield Finding("exec", Level.WARN, "commands run without asking (tools.exec.ask is off)", fix)

@@ -36,6 +36,7 @@ class Alarm:
         self._work = work
         self._rung = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._round: asyncio.Task[None] | None = None
         self._planned = 0.0
 
     def start(self) -> None:
@@ -54,6 +55,11 @@ class Alarm:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if self._round is not None:
+            await asyncio.gather(self._round, return_exceptions=True)
+
+    async def _do(self) -> None:
+        await self._work()
 
     async def _run(self) -> None:
         wait = 0.0
@@ -62,7 +68,8 @@ class Alarm:
                 await asyncio.wait_for(self._rung.wait(), wait)
             self._rung.clear()
             try:
-                await asyncio.shield(self._work())
+                self._round = asyncio.create_task(self._do(), name=f"alarm:{self._name}:round")
+                await asyncio.shield(self._round)
                 due = await self._next_due()
             except StoreError:
                 log.exception("%s: waiting for the database", self._name)

@@ -16,7 +16,7 @@ _FENCED = re.compile(r"\A```(?:json)?\s*\n(.*)\n```\Z", re.DOTALL)
 
 def schema_fault(schema: dict[str, Any]) -> str | None:
     """What is wrong with a schema itself; None: nothing."""
-    from jsonschema import Draft202012Validator, SchemaError
+    from jsonschema import Draft202012Validator, SchemaError  # lazy: most runs have no schema
 
     try:
         Draft202012Validator.check_schema(schema)
@@ -29,7 +29,7 @@ def output_fault(run: Run, text: str) -> str | None:
     """What is wrong with a run's final text; None: nothing, or the run has no schema."""
     if run.output_schema is None:
         return None
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator  # lazy: as above
 
     trimmed = text.strip()
     fenced = _FENCED.match(trimmed)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
 
+from gateway.store import rows
 from gateway.store.database import Transaction
 from gateway.store.runs import Run, Status
 from gateway.store.schema import runs, sessions
@@ -68,22 +69,30 @@ def roots(tx: Transaction, session: Session) -> list[str]:
 
 def visible_query(tx: Transaction, viewer: Viewer, *, open_only: bool = False) -> Select[Any]:
     """Selects the runs that a viewer sees, the newest first."""
-    statement = select(runs).where(runs.c.kind == KIND)
-    if open_only:
-        statement = statement.where(runs.c.status != Status.DONE)
-    if viewer.session is not None:
-        statement = statement.where(_below(roots(tx, viewer.session), open_only=open_only))
-    return statement.order_by(runs.c.created_at.desc(), runs.c.id.desc())
+    statement = _OPEN if open_only else _ALL
+    if viewer.session is None:
+        return statement
+    asked = runs.c.requester_id.in_(roots(tx, viewer.session))
+    return statement.where(_below(asked, open_only=open_only))
 
 
-def load(tx: Transaction, statement: Select[Any]) -> list[Run]:
-    """The runs that a query selects."""
-    return [Run(**row._mapping) for row in tx.execute(statement)]  # pyright: ignore[reportPrivateUsage]
+def active(tx: Transaction, session: Session, limit: int) -> tuple[list[Run], int]:
+    """The newest open runs of a conversation, and how many there are; asked for the prompt of every model call."""
+    found = load(tx, _ACTIVE, of_key=session.key, most=limit)
+    if len(found) < limit:
+        return found, len(found)
+    return found, int(tx.execute(_COUNT_ACTIVE, {"of_key": session.key}).scalar_one())
 
 
-def _below(session_ids: list[str], *, open_only: bool) -> ColumnElement[bool]:
-    """Whether a run is below these sessions. A run ends after those below it, so that open ones hang together."""
-    top = select(runs.c.id, runs.c.session_id).where(runs.c.requester_id.in_(session_ids))
+def load(tx: Transaction, statement: Select[Any], **parameters: Any) -> list[Run]:
+    """The runs that a query of whole runs selects."""
+    return [Run(*row) for row in tx.execute(statement, parameters)]
+
+
+def _below(asked: ColumnElement[bool], *, open_only: bool) -> ColumnElement[bool]:
+    """Whether a run is one of those asked for or below them. A run ends after those below it, so that open ones hang
+    together."""
+    top = select(runs.c.id, runs.c.session_id).where(asked)
     if open_only:
         top = top.where(runs.c.status != Status.DONE)
     tree = top.cte("tree", recursive=True)
@@ -91,3 +100,11 @@ def _below(session_ids: list[str], *, open_only: bool) -> ColumnElement[bool]:
     if open_only:
         deeper = deeper.where(runs.c.status != Status.DONE)
     return runs.c.id.in_(select(tree.union(deeper).c.id))
+
+
+_ALL = select(*rows.columns(runs, Run)).where(runs.c.kind == KIND).order_by(runs.c.created_at.desc(), runs.c.id.desc())
+_OPEN = _ALL.where(runs.c.status != Status.DONE)
+_OF_KEY = runs.c.requester_id.in_(select(sessions.c.id).where(sessions.c.key == bindparam("of_key")))
+_ACTIVE_ALL = _OPEN.where(_below(_OF_KEY, open_only=True))
+_ACTIVE = _ACTIVE_ALL.limit(bindparam("most"))
+_COUNT_ACTIVE = select(func.count()).select_from(_ACTIVE_ALL.with_only_columns(runs.c.id).order_by(None).subquery())

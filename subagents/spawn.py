@@ -142,7 +142,7 @@ class Spawner:
             raise Refused(f'context "fork" needs the same agent: this is `{own.id}`, asked for is `{agent.id}`')
         if args.output_schema is not None and (fault := schema_fault(args.output_schema)):
             raise Refused(f"`outputSchema` is not a JSON Schema: {fault}")
-        budget = _budget(agent, model, args.budget_usd)
+        budget = _budget(tx, requester, agent, model, args.budget_usd)
         cwd = _folder(agent, args.cwd)
         return Admitted(agent, model, thinking, resolve_timeout_ms(agent, args.run_timeout_seconds), cwd, budget)
 
@@ -316,16 +316,19 @@ def _target(config: Config, own: Agent, agent_id: str | None) -> Agent:
     return _agent(config, wanted)
 
 
-def _budget(agent: Agent, model: ResolvedModel, explicit: float | None) -> int | None:
+def _budget(
+    tx: Transaction, requester: Requester, agent: Agent, model: ResolvedModel, explicit: float | None
+) -> int | None:
+    """micro-USD. Where a budget watches, its own or one above it, the model must have a price."""
     budget = agent.subagents.budget_usd if explicit is None else explicit
-    if budget is None:
-        return None
-    if price_of(model.ref) is None:
+    above = [requester.run, *runs.ancestors(tx, requester.run)] if requester.run else []
+    watched = budget is not None or any(each.budget_micro is not None for each in above)
+    if watched and price_of(model.ref) is None:
         raise Refused(
             f"`budgetUsd` needs a price, and none is known for {model.ref.name}: set "
             f"models.providers.{model.ref.provider}.models[].cost, or use budgetTokens"
         )
-    return max(1, round(budget * 1_000_000))
+    return None if budget is None else max(1, round(budget * 1_000_000))
 
 
 def _folder(agent: Agent, cwd: str | None) -> Path | None:

@@ -15,7 +15,7 @@ from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
 from gateway.views import LABEL_CHARS, capped, duration, runtime_ms
-from subagents.scope import Viewer, visible
+from subagents.scope import active
 
 RUN_CHARS = 8
 """Of a run id, where it is shown short."""
@@ -261,17 +261,17 @@ def fenced(title: str, data: str) -> str:
 
 def active_runs_section(tx: Transaction, session: Session) -> str | None:
     """The part of a main session's prompt that lists its active runs, so that "how is it going?" needs no tool."""
-    active = visible(tx, Viewer(session, ""), open_only=True)
-    if not active:
+    shown, number = active(tx, session, SECTION_RUNS)
+    if not shown:
         return None
-    lines = [_section_line(run, tx.now) for run in active[:SECTION_RUNS]]
-    if len(active) > SECTION_RUNS:
-        lines.append(f"- and {len(active) - SECTION_RUNS} more (tool subagents, action list)")
+    lines = [_section_line(run, tx.now) for run in shown]
+    if number > len(shown):
+        lines.append(f"- and {number - len(shown)} more (tool subagents, action list)")
     return fenced("## Active sub-agents\nWhat is at work for this conversation right now.", "\n".join(lines))
 
 
 def _section_line(run: Run, now: int) -> str:
-    label = json.dumps(name_of(run), ensure_ascii=False)
+    label = json.dumps(name_of(run).replace("<<<", "‹‹‹").replace(">>>", "›››"), ensure_ascii=False)
     return f"- {label} · {run.status.value} · {duration(runtime_ms(run, now))} · run {short_id(run)}"
 
 

@@ -22,7 +22,7 @@ import pytest
 from tests.support.laneway import COMMAND, PATIENCE_SECONDS, Home
 from tests.support.screen import Screen
 
-COLUMNS = 120
+COLUMNS, ROWS = 120, 40
 ENTER, CTRL_C, CTRL_D, ESC = "\r", "\x03", "\x04", "\x1b"
 
 
@@ -32,7 +32,7 @@ class Window:
     def __init__(self, process: subprocess.Popen[bytes], keyboard: int) -> None:
         self.process = process
         self._keyboard = keyboard
-        self._screen = Screen(COLUMNS)
+        self._screen = Screen(COLUMNS, ROWS, self.type)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._seen = (0, 0)
 
@@ -42,16 +42,24 @@ class Window:
 
     def see(self, *texts: str) -> str:
         """Waits until these are to be seen below what was seen last, in this order; returns what is there by then."""
+        end = self.glimpse(*texts)
+        below = self.below
+        row = below.count("\n", 0, end)
+        self._seen = (self._seen[0] + row, end - below.rfind("\n", 0, end) - 1)
+        return below
+
+    def glimpse(self, *texts: str) -> int:
+        """The same for what is shown for a while only: what follows may stand in its place."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            below = self.below
-            places = _in_order(below, texts)
-            if places is not None:
-                row = below.count("\n", 0, places)
-                self._seen = (self._seen[0] + row, places - below.rfind("\n", 0, places) - 1)
-                return below
-            assert time.monotonic() < deadline, f"not seen: {texts}\n{below}"
+        while (end := _in_order(self.below, texts)) is None:
+            assert time.monotonic() < deadline, f"not seen: {texts}\n{self.below}"
             self._read()
+        return end
+
+    def ready(self) -> None:
+        """Waits for the greeting and the first prompt."""
+        self.see("/help lists commands")
+        self.glimpse("\n❯")
 
     def left(self) -> int:
         """Waits for the end of the chat; returns its exit code."""
@@ -89,7 +97,7 @@ def _in_order(text: str, wanted: tuple[str, ...]) -> int | None:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path, {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"})
+    home = Home(tmp_path, {"TERM": "xterm-256color"})
     home.run("init")
     return home
 
@@ -97,7 +105,7 @@ def home(tmp_path: Path) -> Home:
 @contextmanager
 def chat(home: Home) -> Generator[Window]:
     outer, inner = pty.openpty()
-    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     process = subprocess.Popen(  # noqa: S603 - our own program
         [*COMMAND, "chat"], stdin=inner, stdout=inner, stderr=inner, env=home.environ(), cwd=home.folder
     )
@@ -117,7 +125,8 @@ def gateway_pid(home: Home) -> int:
 
 def test_a_conversation(home: Home) -> None:
     with chat(home) as window:
-        window.see("Laneway 0.1.0 · demo/offline · agent:main:main", "/help lists commands", "❯")
+        window.see("Laneway 0.1.0 · demo/offline · agent:main:main")
+        window.ready()
         window.type("hello" + ENTER)
         window.see("❯ hello", "stand-in", "how is it going?")
         window.type("/help" + ENTER)
@@ -133,9 +142,10 @@ def test_a_conversation(home: Home) -> None:
 def test_ctrl_c_stops_the_turn_and_a_second_one_leaves(home: Home) -> None:
     home.env["LANEWAY_DEMO_DELAY"] = "1"
     with chat(home) as window:
-        window.see("/help lists commands", "❯")
+        window.ready()
         window.type("list the Markdown files" + ENTER)
-        window.see("❯ list the Markdown files", "First")
+        window.see("❯ list the Markdown files")
+        window.glimpse("First")
         window.type(CTRL_C)
         window.see("Stopping the turn", "Turn stopped")
         time.sleep(2.1)  # the second press must come later than what counts as twice
@@ -147,7 +157,7 @@ def test_ctrl_c_stops_the_turn_and_a_second_one_leaves(home: Home) -> None:
 
 def test_several_lines_are_one_message(home: Home) -> None:
     with chat(home) as window:
-        window.see("/help lists commands", "❯")
+        window.ready()
         window.type("first" + ESC + ENTER + "second" + ESC + "[200~\nthird\nfourth" + ESC + "[201~" + ENTER)
         window.see("❯ first", "stand-in")
         shown = json.loads(home.run("sessions", "export").out.splitlines()[0])
@@ -157,9 +167,9 @@ def test_several_lines_are_one_message(home: Home) -> None:
 def test_sub_agents_have_live_lines_and_go_on_after_a_kill(home: Home) -> None:
     home.env["LANEWAY_DEMO_DELAY"] = "0.3"
     with chat(home) as window:
-        window.see("/help lists commands", "❯")
+        window.ready()
         window.type("spawn two sub-agents: one to count the Markdown files and another to list the headings" + ENTER)
-        window.see("Count the Markdown files · ", "List the headings · ")
+        window.glimpse("Count the Markdown files · ", "List the headings · ")
         window.process.send_signal(signal.SIGKILL)
         window.process.wait(PATIENCE_SECONDS)
     home.env["LANEWAY_DEMO_DELAY"] = "0"
@@ -176,9 +186,9 @@ def test_sub_agents_have_live_lines_and_go_on_after_a_kill(home: Home) -> None:
 
 def test_another_window_sees_the_same_and_takes_over(home: Home) -> None:
     with chat(home) as first:
-        first.see("/help lists commands", "❯")
+        first.ready()
         with chat(home) as second:
-            second.see("/help lists commands", "❯")
+            second.ready()
             assert gateway_pid(home) == first.process.pid
             first.type("hello" + ENTER)
             second.see("(from another window) hello", "stand-in")
@@ -194,9 +204,9 @@ def test_a_chat_in_a_running_gateway_leaves_it_running(home: Home) -> None:
     home.env["LANEWAY_DEMO_DELAY"] = "0.5"
     with home.gateway() as gateway:
         with chat(home) as window:
-            window.see("/help lists commands", "❯")
+            window.ready()
             window.type("spawn a sub-agent to count the Markdown files" + ENTER)
-            window.see("Count the Markdown files · ")
+            window.glimpse("Count the Markdown files · ")
             window.type(CTRL_D)
             window.see(f"1 sub-agent goes on in the gateway (process {gateway.pid})")
             assert window.left() == 0
@@ -206,7 +216,7 @@ def test_a_chat_in_a_running_gateway_leaves_it_running(home: Home) -> None:
 def test_what_was_said_meanwhile_is_shown_on_return(home: Home) -> None:
     with home.gateway():
         with chat(home) as window:
-            window.see("/help lists commands", "❯")
+            window.ready()
             window.type("hello" + ENTER)
             window.see("how is it going?")
             window.type(CTRL_D)

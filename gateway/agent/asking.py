@@ -6,7 +6,7 @@ Stores nothing but reservations, placeholders and summaries; the answer is the t
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.agent import compaction, usage
@@ -23,7 +23,7 @@ from gateway.agent.prompt import prompt_messages
 from gateway.agent.setting import Setting, Settings
 from gateway.agent.steps import Steps
 from gateway.agent.streaming import Stream
-from gateway.agent.tokens import estimate_message, estimate_text, estimate_tools
+from gateway.agent.tokens import estimate_message, estimate_text
 from gateway.events import EventLog
 from gateway.metrics import Metrics
 from gateway.store.database import Database
@@ -117,7 +117,7 @@ class Asker:
 
     async def _call(self, talk: Conversation, setting: Setting, messages: list[PromptMessage]) -> Answer:
         system = await self._settings.system_prompt(setting, talk.session, talk.run)
-        tokens = sum(map(estimate_message, messages)) + estimate_text(system) + estimate_tools(setting.tools.specs)
+        tokens = sum(map(estimate_message, messages)) + estimate_text(system) + setting.tools.tokens
         reservation = await self._reserve(talk, setting, tokens)
         request = ModelRequest(
             setting.model,
@@ -127,14 +127,24 @@ class Asker:
             reservation.max_tokens if reservation else None,
             talk.session.key,
         )
-        stream = await self._stream(talk, setting)
+        stream = self._stream(talk) if setting.streams else None
+        reply, model = await self._complete(talk, setting, request, reservation, stream, setting.fallbacks)
+        return Answer(reply, model, reservation)
+
+    async def _complete(
+        self,
+        talk: Conversation,
+        setting: Setting,
+        request: ModelRequest,
+        reservation: usage.Reservation | None,
+        stream: Stream | None,
+        fallbacks: Sequence[ModelRef],
+    ) -> tuple[ModelReply, ModelRef]:
+        """Makes a call and counts it; of one that no model answers the reservation is given back."""
         started = time.monotonic()
         try:
             reply, model = await self._models.complete(
-                request,
-                stream.delta if stream else None,
-                self._retrying(talk.session, stream),
-                setting.fallbacks,
+                request, stream.delta if stream else None, self._retrying(talk.session, stream), fallbacks
             )
         except ModelError:
             self._metrics.model_call(setting.model.name, "error", time.monotonic() - started, None)
@@ -142,12 +152,12 @@ class Asker:
                 await self._database.run(usage.release, reservation)
             raise
         self._metrics.model_call(model.name, "ok", time.monotonic() - started, reply.usage)
-        return Answer(reply, model, reservation)
+        return reply, model
 
     async def _reserve(self, talk: Conversation, setting: Setting, tokens: int) -> usage.Reservation | None:
-        run_id = talk.run.id if talk.run else None
-        if run_id is None and setting.agent_day_micro is None:
+        if usage.unwatched(talk.run, setting.agent_day_micro):
             return None
+        run_id = talk.run.id if talk.run else None
         limits = usage.Limits(setting.price, tokens, setting.model.max_tokens, setting.agent_day_micro)
         if not await self._database.read(usage.watched, run_id, limits):
             return None
@@ -156,13 +166,13 @@ class Asker:
             raise BudgetExhausted(held.reason)
         return held
 
-    async def _stream(self, talk: Conversation, setting: Setting) -> Stream | None:
-        if not setting.streams:
-            return None
-        if talk.placeholder is None:
-            talk.placeholder = await self._database.run(self._steps.posting.open_stream, talk.session)
-        self._events.restart(talk.session.key, str(talk.placeholder))
-        return Stream(self._events, talk.session.key, str(talk.placeholder))
+    def _stream(self, talk: Conversation) -> Stream:
+        async def opened() -> str:
+            if talk.placeholder is None:
+                talk.placeholder = await self._database.run(self._steps.posting.open_stream, talk.session)
+            return str(talk.placeholder)
+
+        return Stream(self._events, talk.session.key, opened)
 
     def _retrying(self, session: Session, stream: Stream | None) -> Callable[[str], Awaitable[None]]:
         async def retrying(text: str) -> None:
@@ -183,15 +193,18 @@ class Asker:
             )
         self.progress(talk.session, "summarising the conversation so far")
         older = compaction.trimmed(prompt_messages([row for row in rows if row.seq <= upto], setting.model))
+        messages = [*older, PromptMessage("user", compaction.INSTRUCTION)]
+        reservation = await self._reserve(talk, setting, sum(map(estimate_message, messages)))
         request = ModelRequest(
             setting.model,
-            [*older, PromptMessage("user", compaction.INSTRUCTION)],
+            messages,
+            max_tokens=reservation.max_tokens if reservation else None,
             session_key=talk.session.key,
         )
-        reply, model = await self._models.complete(request, None, self._retrying(talk.session, None))
+        reply, model = await self._complete(talk, setting, request, reservation, None, ())
         text = compaction.summary_text(reply.text, rows, upto)
         summary = await self._database.run(
-            self._steps.summarise, talk.session.id, talk.session.fence, text, upto, reply, model
+            self._steps.summarise, talk.session.id, talk.session.fence, text, upto, reply, model, reservation
         )
         talk.inherited = [row for row in talk.inherited if row.seq > upto]
         talk.history = [*(row for row in talk.history if row.seq > upto), summary]

@@ -17,7 +17,6 @@ from gateway.agent.messages import ModelRef, Price, ThinkingLevel
 from gateway.agent.pricing import price_of
 from gateway.agent.prompt import WorkspaceFiles, main_prompt
 from gateway.agent.resolve import default_model, fallback_models, find_model
-from gateway.agent.tokens import estimate_tools
 from gateway.agent.toolset import Toolset
 from gateway.approvals import ApprovalBook, Call
 from gateway.config import Agent, Config, UnknownAgent, UnknownModel
@@ -54,7 +53,7 @@ class Setting:
     @property
     def overhead(self) -> int:
         """Estimated tokens of everything in a request but the messages."""
-        return PROMPT_TOKENS + estimate_tools(self.tools.specs)
+        return PROMPT_TOKENS + self.tools.tokens
 
     @property
     def agent_day_micro(self) -> int | None:

@@ -34,7 +34,7 @@ ROLE_KINDS: Mapping[inbox.Kind, transcript.Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A claimed session with everything that its prompt is made of."""
+    """A claimed session with everything that its prompt is made of, up to its first boundary."""
 
     session: Session
     run: Run | None
@@ -45,6 +45,9 @@ class Begun:
     """An assistant message whose results a crash has cut off."""
     streaming: int | None
     """The placeholder of an answer that a crash has cut off."""
+
+    boundary: Boundary | None
+    """What was let in at once; None: open calls come first."""
 
     @property
     def fence(self) -> int:
@@ -83,24 +86,27 @@ class Steps:
     finals: Finals
 
     def begin(self, tx: Transaction, session_id: str) -> Begun | None:
-        """Claims the session if there is something to do, and loads it; None: there isn't."""
+        """Claims the session if there is something to do, loads it, and lets in what may enter; None: there isn't."""
         session = sessions.claim(tx, session_id, self.instance)
         if session is None:
             return None
         run = runs.find(tx, session.run_id) if session.run_id else None
-        if session.turn_seq is None and not self.resting.admissible(tx, session, run):
+        rows = self.resting.admissible(tx, session, run)
+        if session.turn_seq is None and not rows:
             self.resting.release(tx, session, run)
             return None
         if run is not None and run.open:
             run = self.lifecycle.start(tx, run)
-        placeholder = self.posting.placeholder(tx, session.id)
+        history = transcript.load(tx, session.id, after=_summarised_upto(tx, session))
+        open_calls = transcript.open_calls(tx, session.id)
         return Begun(
             session,
             run,
-            transcript.load(tx, session.id, after=_summarised_upto(tx, session)),
+            history,
             self._inherited(tx, session),
-            transcript.open_calls(tx, session.id),
-            placeholder,
+            open_calls,
+            self.posting.placeholder(tx, session.id),
+            None if open_calls else self._let_in(tx, session, run, rows),
         )
 
     def boundary(self, tx: Transaction, session_id: str, fence: int, active_ms: int) -> Boundary | None:
@@ -114,11 +120,7 @@ class Steps:
         if not rows and session.turn_seq is None:
             self.resting.release(tx, session, run)
             return None
-        if session.turn_seq is None:
-            route = next((row.route for row in rows if row.route), None) or (run.route if run else session.last_route)
-            sessions.write(tx, session_id, fence, turn_seq=session.next_seq, turn_route=route, last_route=route)
-        consumed = [self._consume(tx, session, row) for row in rows]
-        return Boundary(sessions.get(tx, session_id), run, consumed)
+        return self._let_in(tx, session, run, rows)
 
     def reply(
         self, tx: Transaction, session_id: str, fence: int, reply: ModelReply, model: ModelRef, spent: Spent
@@ -170,7 +172,8 @@ class Steps:
         """Ends the turn because it can't go on: a child's run ends with it, a main session's user is told why."""
         session = sessions.owned(tx, session_id, fence)
         run = self._tick(tx, session, active_ms)
-        transcript.close_open_calls(tx, session_id, fence, "(not finished: the turn was ended; what it has done so far is unknown)")
+        cut_off = "(not finished: the turn was ended; what it has done so far is unknown)"
+        transcript.close_open_calls(tx, session_id, fence, cut_off)
         message = transcript.append(tx, session_id, fence, "assistant", "failure", text, route=session.turn_route)
         if run is not None and run.open:
             self.lifecycle.finish(tx, run.id, outcome, error=text, cause=cause, by_owner=True)
@@ -187,6 +190,7 @@ class Steps:
         upto: int,
         reply: ModelReply,
         model: ModelRef,
+        reservation: usage.Reservation | None,
     ) -> Message:
         """Stores the message that stands for everything up to `upto` from now on."""
         session = sessions.owned(tx, session_id, fence)
@@ -207,7 +211,7 @@ class Steps:
         )
         sessions.write(tx, session_id, fence, summary_seq=summary.seq)
         run = runs.find(tx, session.run_id) if session.run_id else None
-        usage.settle(tx, session, run, reply.usage, None)
+        usage.settle(tx, session, run, reply.usage, reservation)
         return summary
 
     def release(self, tx: Transaction, session_id: str, fence: int, active_ms: int) -> None:
@@ -229,6 +233,14 @@ class Steps:
         self.lanes.cancel(tx, session.id)
         self.lanes.enqueue(tx, session.lane, session.id, RESUMED)
         return True
+
+    def _let_in(self, tx: Transaction, session: Session, run: Run | None, rows: list[inbox.Row]) -> Boundary:
+        """Consumes rows, in a turn of their route if none is under way."""
+        if session.turn_seq is None:
+            route = next((row.route for row in rows if row.route), None) or (run.route if run else session.last_route)
+            sessions.write(tx, session.id, session.fence, turn_seq=session.next_seq, turn_route=route, last_route=route)
+        consumed = [self._consume(tx, session, row) for row in rows]
+        return Boundary(sessions.get(tx, session.id) if consumed else session, run, consumed)
 
     def _consume(self, tx: Transaction, session: Session, row: inbox.Row) -> Message:
         message = transcript.append(

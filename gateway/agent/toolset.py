@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway import failpoints
 from gateway.agent.messages import ToolCall, ToolSpec
+from gateway.agent.tokens import estimate_tools
 from gateway.store import sessions, transcript
 from gateway.store.database import Database, Transaction
 from gateway.store.transcript import Message
@@ -28,12 +29,15 @@ class Toolset:
     tools: Mapping[str, Tool[Any]]
     specs: tuple[ToolSpec, ...]
     names: tuple[str, ...]
+    tokens: int
+    """Estimated size of the schemas in a request."""
 
     @classmethod
     def of(cls, tools: Mapping[str, Tool[Any]], allowed: frozenset[str]) -> Toolset:
         """The tools of a registry that are allowed."""
         kept = {name: tools[name] for name in sorted(tools) if name in allowed}
-        return cls(kept, tuple(tool.spec for tool in kept.values()), tuple(kept))
+        specs = tuple(tool.spec for tool in kept.values())
+        return cls(kept, specs, tuple(kept), estimate_tools(specs))
 
 
 def may_run_again(tool: Tool[Any] | None) -> bool:

@@ -76,6 +76,7 @@ class Turn:
         self._parts = parts
         self._fence = begun.fence
         self._open = begun.open_calls
+        self._first = begun.boundary
         self._talk = Conversation(begun.session, begun.run, begun.inherited, begun.history, begun.streaming)
         run = begun.run
         self._clock = RunClock(run.timeout_ms if run else 0, run.active_ms if run else 0)
@@ -109,11 +110,14 @@ class Turn:
         if self._open is not None:
             message, missing = self._open
             await self._run_calls(message, missing, recovered=True)
+        boundary = self._first
         while not self._parts.draining():
-            boundary = await self._parts.database.run(steps.boundary, session_id, self._fence, self._clock.take())
+            if boundary is None:
+                boundary = await self._parts.database.run(steps.boundary, session_id, self._fence, self._clock.take())
             if boundary is None:
                 return
             self._absorb(boundary)
+            boundary = None
             if await self._step():
                 return
         await self._parts.database.run(steps.release, session_id, self._fence, self._clock.take())

@@ -72,6 +72,12 @@ class Exhausted:
     reason: str
 
 
+def unwatched(run: Run | None, agent_day_micro: int | None) -> bool:
+    """Whether it is plain without asking the tables that no budget watches a call."""
+    above = run is not None and run.parent_run_id is not None
+    return agent_day_micro is None and not above and (run is None or not _budgeted(run))
+
+
 def watched(tx: Transaction, run_id: str | None, limits: Limits) -> bool:
     """Whether any budget watches a call."""
     run = runs.find(tx, run_id) if run_id else None

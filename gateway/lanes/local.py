@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.lanes.base import FRESH, Activate, LaneStats
 from gateway.store.database import Transaction
+
+log = logging.getLogger(__name__)
 
 OnStart = Callable[[str, float], None]
 
@@ -36,10 +39,6 @@ class _Lane:
     running: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, asyncio.Task[None]])
 
 
-class UnknownLane(LookupError):
-    """Nobody has registered a lane of this name."""
-
-
 class LocalLanes:
     """`Lanes` on asyncio tasks."""
 
@@ -51,6 +50,7 @@ class LocalLanes:
         """
         self._lanes = {name: _Lane(cap) for name, cap in caps.items()}
         self._numbers = itertools.count()
+        self._unknown: set[str] = set()
         self._again: dict[str, tuple[str, int]] = {}
         self._activate: Activate | None = None
         self._draining = False
@@ -69,7 +69,11 @@ class LocalLanes:
         """Puts a session into a lane now."""
         found = self._lanes.get(lane)
         if found is None:
-            raise UnknownLane(f"no lane `{lane}`: known are {', '.join(self._lanes)}")
+            # Of a plugin that isn't loaded now: what it has begun rests in the tables until it is.
+            if lane not in self._unknown:
+                log.warning("no lane `%s`: its sessions wait until its plugin is loaded again", lane)
+            self._unknown.add(lane)
+            return
         if session_id in found.running:
             self._again[session_id] = (lane, priority)
             return

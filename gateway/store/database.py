@@ -18,13 +18,13 @@ from sqlalchemy import Connection, CursorResult, Executable, Table
 from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def insert_into(table: Table, dialect: str) -> sqlite.Insert:
+def insert_into(table: Table, dialect: str) -> sqlite.Insert | PostgresInsert:
     """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`, in a database's dialect."""
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql  # lazy: the embedded database never needs it
@@ -59,7 +59,7 @@ class Transaction:
         """Which SQL this database speaks: `sqlite` or `postgresql`."""
         return self.connection.dialect.name
 
-    def insert(self, table: Table) -> sqlite.Insert:
+    def insert(self, table: Table) -> sqlite.Insert | PostgresInsert:
         """See `insert_into`."""
         return insert_into(table, self.dialect)
 

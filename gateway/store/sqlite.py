@@ -227,17 +227,19 @@ def _call(unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any],
 
 
 def _settle(batch: list[_Job]) -> None:
-    for job in batch:
-        if job.error is None:
-            for callback in job.callbacks:
-                callback()
-    for job in batch:
-        if job.future.cancelled():
-            continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.value)
+    try:
+        for job in batch:
+            if job.error is None:
+                for callback in job.callbacks:
+                    callback()
+    finally:  # a callback that breaks must not leave anybody waiting for what is committed
+        for job in batch:
+            if job.future.cancelled():
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.value)
 
 
 async def _settled(future: asyncio.Future[T]) -> T:

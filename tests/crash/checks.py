@@ -121,7 +121,8 @@ def _as_row(line: Row) -> Row:
 
 
 def _calls(message: Row) -> list[Row]:
-    return json.loads(message["calls"] or "null") or []
+    calls: list[Row] | None = json.loads(message["calls"] or "null")
+    return calls or []
 
 
 def _runs(left: Left) -> Iterator[str]:
@@ -139,11 +140,9 @@ def _announcements(left: Left) -> Iterator[str]:
     for run in left.runs:
         rows = [row for row in left.inbox if row["dedupe"] == f"announce:{run['id']}"]
         told = [row for row in left.messages[run["requester_id"]] if _announces(row, run)]
-        elsewhere = sum(
-            _announces(row, run) for key, all_of in left.messages.items() if key != run["requester_id"] for row in all_of
-        )
-        if len(rows) != 1 or len(told) != 1 or elsewhere:
-            yield f"run {run['label']} has {len(rows)} inbox rows, {len(told)} announcements and {elsewhere} elsewhere"
+        everywhere = sum(_announces(row, run) for each in left.messages.values() for row in each)
+        if not len(rows) == len(told) == everywhere == 1:
+            yield f"run {run['label']} has {len(rows)} inbox rows, {len(told)} announcements, {everywhere} everywhere"
         elif told[0]["inbox_id"] != rows[0]["id"] or rows[0]["route"] != run["route"]:
             yield f"the announcement of {run['label']} isn't its inbox row, or has another route"
         if run["announced_at"] is None:
@@ -246,7 +245,7 @@ def _tools(left: Left) -> Iterator[str]:
         for row in rows:
             if row["role"] != "tool":
                 continue
-            made = _calls(by_seq[row["parent_seq"]])[row["call_index"]]
+            made: Row = _calls(by_seq[row["parent_seq"]])[row["call_index"]]
             yield from _effect(left, made, row)
 
 

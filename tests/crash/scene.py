@@ -16,15 +16,13 @@ from urllib.parse import quote
 import aiohttp
 
 from tests.crash.snapshot import Snapshot, snapshot
-from tests.support.process import KILLED, Life, Site
+from tests.support.process import KILLED, Life, Site, Start
 
 ALPHA = "agent:main:alpha"
 BETA = "agent:main:beta"
 PATIENCE_SECONDS = 60.0
 NET_SECONDS = 1.0
 """Below the events: how long nobody is told of anything before the person looks again."""
-
-Start = Callable[[Site, dict[str, str]], Awaitable[Life]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from gateway.store.migrate import migrate
 from tests.crash import sink
 from tests.crash.checks import Left, faults, read
 from tests.crash.nursery import NurseryClient
-from tests.crash.scene import Death, Person, Scene, Start, Unsettled
-from tests.support.process import REPOSITORY, Ended, Site, model_server, start
+from tests.crash.scene import Death, Person, Scene, Unsettled
+from tests.support.process import REPOSITORY, Ended, Site, Start, model_server, start
 
 AT_ONCE = 2 * (os.cpu_count() or 1)
 """Scenes side by side: each waits a second for the run that is to time out."""
@@ -41,9 +41,10 @@ class Stage:
     """Plays scenes."""
 
     def __init__(self, folder: Path, model_url: str, start: Start, plugins: str) -> None:
-        self._folder = folder
+        self.folder = folder
+        self.start = start
+        """Starts a gateway on any prepared site."""
         self._model_url = model_url
-        self._start = start
         self._plugins = plugins
         self._migrated = folder / "migrated.db"
         migrate(self._migrated)
@@ -56,15 +57,13 @@ class Stage:
         model = f"scene-{self._count}"
         env = {"PYTHONPATH": f"{self._plugins}{os.pathsep}{REPOSITORY}"}
         defaults = {"model": {"primary": f"scripted/{model}"}, "subagents": {"maxSpawnDepth": 2, **subagents}}
-        site = Site(self._folder / model, self._model_url, model, env).prepare({"agents": {"defaults": defaults}})
+        site = Site(self.folder / model, self._model_url, model, env).prepare({"agents": {"defaults": defaults}})
         shutil.copy(self._migrated, site.database)  # a migration is a third of a scene's time
         return site
 
-    async def act(
-        self, act: Callable[[Person], Awaitable[None]], plan: Sequence[Death] = (), **subagents: Any
-    ) -> Left:
+    async def act(self, act: Callable[[Person], Awaitable[None]], plan: Sequence[Death] = (), **subagents: Any) -> Left:
         """Plays a scene of one's own and returns what it leaves."""
-        scene = Scene(self.site(**subagents), self._start, plan, act=act)
+        scene = Scene(self.site(**subagents), self.start, plan, act=act)
         await scene.play()
         assert scene.as_planned, f"{len(scene.deaths)} of {len(plan)} deaths took place"
         return read(scene)
@@ -72,7 +71,7 @@ class Stage:
     async def play(self, name: str, plan: Sequence[Death] = (), points_log: str = "") -> Result:
         """Plays one scene and checks what it leaves; what went well leaves no files."""
         async with self._room:
-            scene = Scene(self.site(), self._start, plan, points_log)
+            scene = Scene(self.site(), self.start, plan, points_log)
             try:
                 await scene.play()
             except (Unsettled, Ended, AssertionError) as error:

@@ -9,17 +9,21 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
+import pytest_asyncio
 
 from tests.crash.scene import NET_SECONDS
+from tests.crash.stage import Stage
 from tests.support.model_script import Seen, call, say
 from tests.support.model_server import ScriptedModelServer
-from tests.support.process import Life, Site, gateway, start
+from tests.support.process import Life, Site, gateway
 
 KEY = "agent:main:main"
 SOON_SECONDS = 15.0
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-@pytest.fixture
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def models() -> AsyncGenerator[ScriptedModelServer]:
     async with ScriptedModelServer() as server:
         yield server
@@ -69,12 +73,12 @@ def says(text: str) -> Any:
     return matches
 
 
-async def test_24_a_model_call_in_flight_finishes(tmp_path: Path, models: ScriptedModelServer) -> None:
+async def test_24_a_model_call_in_flight_finishes(crash: Stage, tmp_path: Path, models: ScriptedModelServer) -> None:
     """Within `drainSeconds` the answer is stored and nothing new begins; exit 0, no death, no second request."""
     models.on(user="slow", reply=say("at last", hold="slow"))
     models.on(user="later", reply=say("in my own time"))
     site = site_of(tmp_path, models, drain_seconds=20)
-    async with gateway(site) as first:
+    async with gateway(site, crash.start) as first:
         await send(site, "slow", "1")
         await models.wait_for(says("slow"))
         url = site.url()
@@ -84,7 +88,7 @@ async def test_24_a_model_call_in_flight_finishes(tmp_path: Path, models: Script
         assert await first.stop() == 0
     assert [row["text"] for row in rows(site, "select text from messages where role = 'assistant'")] == ["at last"]
     assert blamed(site) == []
-    async with gateway(site) as second:
+    async with gateway(site, crash.start) as second:
         assert await send(site, "later", "2") == 202
         await answered(site, "in my own time")
         assert await second.stop() == 0
@@ -105,20 +109,20 @@ async def unready(url: str) -> None:
 
 
 async def test_24_what_takes_longer_is_cancelled_and_done_after_the_start(
-    tmp_path: Path, models: ScriptedModelServer
+    crash: Stage, tmp_path: Path, models: ScriptedModelServer
 ) -> None:
     """After `drainSeconds` the call is cancelled; the next start makes it again, and nobody is blamed."""
     models.on(user="slow", once=True, reply=say("never seen", hold="never"))
     models.on(user="slow", reply=say("at last"))
     site = site_of(tmp_path, models, drain_seconds=0.2)
-    async with gateway(site) as first:
+    async with gateway(site, crash.start) as first:
         await send(site, "slow", "1")
         await models.wait_for(says("slow"))
         assert await first.stop(SOON_SECONDS) == 0
     await models.wait_gone()
     assert rows(site, "select text from messages where role = 'assistant'") == []
     assert blamed(site) == []
-    async with gateway(site) as second:
+    async with gateway(site, crash.start) as second:
         await answered(site, "at last")
         assert await second.stop() == 0
     assert len(models.requests) == 2
@@ -127,19 +131,19 @@ async def test_24_what_takes_longer_is_cancelled_and_done_after_the_start(
 
 
 async def test_24_a_command_in_flight_is_ended_and_told_as_interrupted(
-    tmp_path: Path, models: ScriptedModelServer
+    crash: Stage, tmp_path: Path, models: ScriptedModelServer
 ) -> None:
     """Its processes are gone with the gateway; the model is told to check, and the command isn't run again."""
     models.on(user="work", last_role="user", reply=call("exec", command="echo began >> log; sleep 300"))
     models.on(result="interrupted this call", reply=say("I will check"))
     site = site_of(tmp_path, models, drain_seconds=0.2)
-    async with gateway(site) as first:
+    async with gateway(site, crash.start) as first:
         await send(site, "work", "1")
         await begun(first, "sleep")
         assert await first.stop(SOON_SECONDS) == 0
     assert commands(site) == []
     assert blamed(site) == []
-    async with gateway(site) as second:
+    async with gateway(site, crash.start) as second:
         await answered(site, "I will check")
         assert await second.stop() == 0
     assert (site.workspace / "log").read_text() == "began\n"
@@ -175,21 +179,21 @@ def commands(site: Site) -> list[int]:
     return found
 
 
-async def test_24_a_stop_while_starting(tmp_path: Path, models: ScriptedModelServer) -> None:
+async def test_24_a_stop_while_starting(crash: Stage, tmp_path: Path, models: ScriptedModelServer) -> None:
     """SIGTERM between the first line and readiness, or right after it, is a graceful stop as well."""
     models.on(user="slow", reply=say("never seen", hold="never"))
     site = site_of(tmp_path, models, drain_seconds=0.2)
-    async with gateway(site) as first:
+    async with gateway(site, crash.start) as first:
         await send(site, "slow", "1")
         await models.wait_for(says("slow"))
         first.kill()
         await first.exited
-    second = await start(site)
+    second = await crash.start(site)
     await models.wait_for(says("slow"), count=2)
     second.kill()
     await second.exited
     # The session is under suspicion now: it is resumed alone, and the start waits for it.
-    third = await start(site)
+    third = await crash.start(site)
     await models.wait_for(says("slow"), count=3)
     assert await third.stop(SOON_SECONDS) == 0
     assert [row["deaths"] for row in rows(site, "select deaths from sessions")] == [2]

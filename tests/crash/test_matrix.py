@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.scene import Point
-from tests.crash.stage import Stage, stage
+from tests.crash.stage import Stage
 
 OFTEN = 8
 """A point that is reached so often in one life is a place of death twice: at first, and midway."""
@@ -28,11 +28,11 @@ Plan = tuple[Point, ...]
 
 
 @pytest.mark.timeout(600)
-async def test_every_point(tmp_path: Path) -> None:
+@pytest.mark.asyncio(loop_scope="session")
+async def test_every_point(crash: Stage, tmp_path: Path) -> None:
     """One scene for every name of a point that any life reaches."""
-    async with stage(tmp_path) as crash:
-        found = await asyncio.gather(*(_rehearse(crash, tmp_path, plan) for plan in REHEARSALS))
-        results = await asyncio.gather(*(_play(crash, plan) for plan in _plans(found)))
+    found = await asyncio.gather(*(_rehearse(crash, tmp_path, plan) for plan in REHEARSALS))
+    results = await asyncio.gather(*(_play(crash, plan) for plan in _plans(found)))
     wrong = [text for text in results if text]
     assert not wrong, f"{len(wrong)} of {len(results)} deaths weren't survived:\n" + "\n".join(wrong)
     assert len(results) > 60, "there should be more points than that"
@@ -43,7 +43,11 @@ async def _rehearse(crash: Stage, folder: Path, plan: Plan) -> Counter[str]:
     log = folder / f"points-{len(plan)}"
     result = await crash.play(f"rehearsal {plan}", plan, str(log))
     assert not result.faults, result.told()
-    return Counter(Path(f"{log}.{len(plan)}").read_text("utf-8").split())
+    return _points(Path(f"{log}.{len(plan)}"))
+
+
+def _points(log: Path) -> Counter[str]:
+    return Counter(log.read_text("utf-8").split())
 
 
 def _plans(found: Sequence[Counter[str]]) -> Iterator[Plan]:

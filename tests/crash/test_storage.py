@@ -12,7 +12,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
+from tests.crash.stage import Stage
 from tests.crash.test_graceful import answered, rows, send
 from tests.support.model_script import Reply, Seen, say
 from tests.support.model_server import ScriptedModelServer
@@ -22,14 +24,16 @@ _PR_CAPBSET_DROP = 24
 _CAP_DAC_OVERRIDE = 1
 PAGE = 4096
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncGenerator[Site]:
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(crash: Stage, tmp_path: Path) -> AsyncGenerator[Site]:
     """A site on which one message was accepted and answered; no gateway runs."""
     async with ScriptedModelServer() as models:
         models.on(echo)
         site = Site(tmp_path, models.base_url).prepare()
-        async with gateway(site) as first:
+        async with gateway(site, crash.start) as first:
             await send(site, "remember this", "1")
             await answered(site, "heard: remember this")
             assert await first.stop() == 0
@@ -65,9 +69,9 @@ def texts(site: Site) -> list[str]:
 KEPT = ["remember this", "heard: remember this"]
 
 
-async def test_a_second_gateway_is_refused_at_once(site: Site) -> None:
+async def test_a_second_gateway_is_refused_at_once(crash: Stage, site: Site) -> None:
     """It says which process holds the folder; the first one goes on."""
-    async with gateway(site) as first:
+    async with gateway(site, crash.start) as first:
         said = await refused(site)
         assert str(first.pid) in said
         assert str(site.state) in said
@@ -76,12 +80,12 @@ async def test_a_second_gateway_is_refused_at_once(site: Site) -> None:
         assert await first.stop() == 0
 
 
-async def test_a_lock_dies_with_its_holder(site: Site) -> None:
+async def test_a_lock_dies_with_its_holder(crash: Stage, site: Site) -> None:
     """A gateway that was killed leaves nothing that keeps the next one out."""
-    async with gateway(site) as first:
+    async with gateway(site, crash.start) as first:
         first.kill()
         await first.exited
-    async with gateway(site) as second:
+    async with gateway(site, crash.start) as second:
         assert await second.stop() == 0
 
 
@@ -106,7 +110,7 @@ async def test_a_corrupt_file_is_named(site: Site, first_byte: int) -> None:
     assert site.database.read_bytes() == damaged
 
 
-async def test_a_read_only_file_is_named(site: Site) -> None:
+async def test_a_read_only_file_is_named(crash: Stage, site: Site) -> None:
     """Permissions are what to check; after that all is there."""
     site.database.chmod(0o444)
     said = await refused(site, like_anybody=True)
@@ -114,15 +118,15 @@ async def test_a_read_only_file_is_named(site: Site) -> None:
     assert "permissions" in said
     site.database.chmod(0o600)
     assert texts(site) == KEPT
-    async with gateway(site) as life:
+    async with gateway(site, crash.start) as life:
         await send(site, "again", "2")
         await answered(site, "heard: again")
         assert await life.stop() == 0
 
 
-async def test_a_full_disk_is_named_and_loses_nothing(site: Site) -> None:
+async def test_a_full_disk_is_named_and_loses_nothing(crash: Stage, site: Site) -> None:
     """What can't be stored isn't accepted; with space again the gateway goes on, and what was accepted is there."""
-    async with gateway(site) as life:
+    async with gateway(site, crash.start) as life:
         await send(site, "before", "2")
         await answered(site, "heard: before")
         fill_disk(site, life.pid)

@@ -111,7 +111,7 @@ async def test_30_a_restart_loses_no_due_time(tmp_path: Path) -> None:
 
 
 async def test_30_cleanup_delete_archives_when_the_announcement_is_consumed(tmp_path: Path) -> None:
-    """spec/subagents.md 30: `delete`: archiving follows the requester's consumption; the announcement names the path."""
+    """spec/subagents.md 30: `delete`: archiving follows the requester's consumption; the path is announced."""
     async with pilot(tmp_path) as p:
         p.on(reply=say("busy", hold="busy"), user="^busy$")
         p.on(reply=say("late", hold="child"), role="child")
@@ -162,13 +162,26 @@ async def test_30_what_was_revived_waits_for_its_new_end(tmp_path: Path) -> None
 
 async def test_30_retention_purges_for_good(tmp_path: Path) -> None:
     """spec/subagents.md 30: `retention.{deletedDays,runsDays}` purge for good."""
-    config = subagents(archiveAfterMinutes=SOON) | {"retention": {"deletedDays": 0.000_001, "runsDays": 0.000_002}}
+    config = subagents(archiveAfterMinutes=SOON) | {"retention": {"deletedDays": 1e-9, "runsDays": 1e-9}}
     async with pilot(tmp_path, config=config) as p:
-        accepted = await p.spawn(task="t")
-        await p.wait_until(lambda: "archived" in p.changes(accepted["runId"]))
+        first = await p.spawn(task="t")
+        await p.wait_until(lambda: "archived" in p.changes(first["runId"]))
+        second = await p.spawn(task="second")
+        await p.wait_until(lambda: "archived" in p.changes(second["runId"]))
         await p.wait_idle()
-        await p.spawn(task="second")
-        await p.wait_until(lambda: sum(e.type == "run" and e.data["change"] == "archived" for e in p.events) == 2)
-        await p.wait_idle()
-        assert (await p.ask("GET", f"/api/runs/{accepted['runId']}")).status == 404
+        await p.restart(retention={"deletedDays": 0, "runsDays": 0})
+        assert (await p.ask("GET", f"/api/runs/{first['runId']}")).status == 404
         assert len(files(p)) <= 1
+
+
+async def test_30_retention_zero_keeps_for_ever(tmp_path: Path) -> None:
+    """spec/subagents.md 30: retention 0 = never."""
+    config = subagents(archiveAfterMinutes=SOON) | {"retention": {"deletedDays": 0, "runsDays": 0}}
+    async with pilot(tmp_path, config=config) as p:
+        for task in ("first", "second"):
+            accepted = await p.spawn(task=task)
+            await p.wait_until(lambda run=accepted: "archived" in p.changes(run["runId"]))
+        await p.wait_idle()
+        await p.restart()
+        assert len(await p.runs()) == 2
+        assert len(files(p)) == 2

@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.model_script import Call, Reply, Seen, Tokens, call, calls, fail, say
+from gateway.store import runs
+from gateway.store.database import Transaction
+from tests.support.model_script import Call, Reply, Tokens, call, calls, fail, say
 from tests.support.pilot import Json, Pilot, pilot, subagents
+from tests.support.probes import Probes
 
+REPLY = 1_000
+"""`maxTokens` of the model"""
 LS = (Call("ls", {"path": "."}),)
 
 
@@ -21,15 +26,10 @@ def spent(run: Mapping[str, Json]) -> tuple[int, int]:
 
 async def held(p: Pilot, run_id: str) -> tuple[int, int]:
     """What is reserved for calls of a run: tokens and micro-USD."""
-    run = await p.gateway.database.read(_reserved, run_id)
-    return run
+    return await p.gateway.database.read(_reserved, run_id)
 
 
-def _reserved(tx: object, run_id: str) -> tuple[int, int]:
-    from gateway.store import runs
-    from gateway.store.database import Transaction
-
-    assert isinstance(tx, Transaction)
+def _reserved(tx: Transaction, run_id: str) -> tuple[int, int]:
     run = runs.find(tx, run_id)
     assert run is not None
     return run.reserved_tokens, run.reserved_micro
@@ -96,26 +96,37 @@ async def test_29_usage_survives_archiving(tmp_path: Path) -> None:
         assert spent(outer)[0] == 100 * len(p.child_requests())
 
 
+async def prompt_size(p: Pilot) -> int:
+    """The estimated tokens of a child's first prompt."""
+    p.on(reply=say("measured", hold="measure"), task="^measure$")
+    accepted = await p.spawn(task="measure", budgetTokens=10**6)
+    await p.wait_asked(lambda seen: seen.first_user == "measure")
+    tokens, _ = await held(p, accepted["runId"])
+    p.model.release("measure")
+    await p.wait_idle()
+    return tokens - REPLY
+
+
 async def test_budget_tokens_lowers_max_tokens_and_then_ends_the_run(tmp_path: Path) -> None:
     """spec/subagents.md, budgets: `maxTokens` is lowered to what fits; where nothing fits the outcome is `budget`."""
     async with pilot(tmp_path) as p:
-        sizes: list[int] = []
-
-        def hungry(seen: Seen) -> Reply:
-            sizes.append(seen.body["max_tokens"])
-            return Reply(text="so far so good", calls=(Call("ls", {"path": str(seen.step)}),), tokens=Tokens(2_000, 20))
-
-        p.on(hungry, role="child")
-        accepted = await p.spawn(task="t", budgetTokens=6_500)
+        prompt = await prompt_size(p)
+        used = Tokens(prompt, 20)
+        p.on(
+            lambda seen: Reply(text="so far so good", calls=(Call("ls", {"path": f"{seen.step}"}),), tokens=used),
+            task="^hungry$",
+        )
+        budget = 2 * prompt + 600
+        accepted = await p.spawn(task="hungry", budgetTokens=budget)
         await p.wait_idle()
         run = await p.run(accepted["runId"])
         assert run["outcome"] == "budget"
-        assert "budgetTokens 6500" in run["error"]
+        assert f"budgetTokens {budget}" in run["error"]
         assert run["result"] == "so far so good", "what it has so far"
-        assert run["tokens"]["total"] <= 6_500
-        assert sizes[0] == 1_000
-        assert sizes == sorted(sizes, reverse=True)
-        assert sizes[-1] < 1_000
+        assert run["tokens"]["total"] <= budget
+        first, second = [seen.body["max_tokens"] for seen in p.child_requests() if seen.first_user == "hungry"]
+        assert first == REPLY
+        assert 16 <= second < 600
         assert await held(p, run["runId"]) == (0, 0)
 
 
@@ -137,20 +148,22 @@ async def test_budget_usd_is_reserved_at_list_price_before_the_call(tmp_path: Pa
 
 async def test_budget_of_an_ancestor_holds_for_all_below(tmp_path: Path) -> None:
     """spec/subagents.md, budgets: … reserved, in one transaction, against the run *and its ancestors*."""
-    async with pilot(tmp_path, config=subagents(maxSpawnDepth=2, maxChildrenPerAgent=9)) as p:
-        several = calls(*(Call("sessions_spawn", {"task": f"inner {n}"}) for n in range(4)))
-        p.on(reply=Reply(calls=several.calls, tokens=Tokens(2_000, 10)), task="^outer$", step=1)
+    probes = Probes()
+    config = subagents(maxSpawnDepth=2, maxChildrenPerAgent=9)
+    async with pilot(tmp_path, config=config, plugins={"probes": probes}) as p:
+        prompt = await prompt_size(p)
+        several = (Call("sessions_spawn", {"task": f"inner {n}"}) for n in range(8))
+        made = (*several, Call("gate", {"name": "g"}))
+        p.on(reply=Reply(calls=made, tokens=Tokens(prompt, 10)), task="^outer$", step=1)
         p.on(reply=say("never", hold="ever"), task="^inner")
-        await p.spawn(task="outer", budgetTokens=14_000)
-        await p.wait_until(lambda: sum(e.type == "run" and e.data["run"]["outcome"] == "budget" for e in p.events))
-        runs = await p.runs()
-        ended = [run for run in runs if run["outcome"] == "budget"]
-        assert all(run["depth"] == 2 for run in ended)
-        assert all("“outer”" in run["error"] for run in ended)
-        open_ones = [run for run in runs if run["depth"] == 2 and run["status"] != "done"]
-        assert open_ones, "what fitted is at work"
-        reserved = (await held(p, runs[0]["runId"]))[0]
-        assert reserved + spent(runs[0])[0] <= 14_000
+        budget = prompt + 10 + 5 * (prompt + REPLY) // 2
+        await p.spawn(task="outer", budgetTokens=budget)
+        await probes.wait_entered("g")
+        await p.wait_until(lambda: any(e.type == "run" and e.data["run"]["outcome"] == "budget" for e in p.events))
+        outer, *inner = (await p.runs())[1:]
+        assert {run["outcome"] for run in inner} == {None, "budget"}
+        assert all("“outer”" in run["error"] for run in inner if run["outcome"])
+        assert (await held(p, outer["runId"]))[0] + outer["tokens"]["total"] <= budget
         await p.command("/stop")
         await p.wait_idle()
 

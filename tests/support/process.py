@@ -13,11 +13,11 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "gateway.cli", "start")
@@ -94,7 +94,7 @@ class Site:
         return self.errors.read_text("utf-8", "replace")[-6000:] if self.errors.exists() else ""
 
     @contextmanager
-    def rows(self) -> Iterator[sqlite3.Connection]:
+    def rows(self) -> Generator[sqlite3.Connection]:
         """The database, read-only; also while a gateway runs, and after it was killed."""
         with contextlib.closing(sqlite3.connect(f"{self.database.absolute().as_uri()}?mode=ro", uri=True)) as raw:
             raw.row_factory = sqlite3.Row
@@ -201,10 +201,16 @@ async def _watch(process: asyncio.subprocess.Process, life: Life) -> None:
     life.exited.set_result(await process.wait())
 
 
+class Start(Protocol):
+    """How a gateway comes to life: `start`, or by way of something that has done the imports."""
+
+    async def __call__(self, site: Site, env: Mapping[str, str] | None = None) -> Life: ...
+
+
 @asynccontextmanager
-async def gateway(site: Site, env: Mapping[str, str] | None = None) -> AsyncGenerator[Life]:
+async def gateway(site: Site, begin: Start = start) -> AsyncGenerator[Life]:
     """A gateway that is ready; killed at the end unless it has ended by then."""
-    life = await start(site, env)
+    life = await begin(site)
     try:
         await life.ready()
         yield life

@@ -7,6 +7,7 @@ are kept.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from prompt_toolkit.utils import get_cwidth
 
@@ -21,10 +22,14 @@ class Screen:
 
     Args:
         columns: its width.
+        rows: its height.
+        answer: gets what the terminal itself says: where the cursor is, when the program asks.
     """
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: int, rows: int, answer: Callable[[str], None]) -> None:
         self._columns = columns
+        self._rows = rows
+        self._answer = answer
         self._cells: list[list[str]] = [[]]
         self._row = self._column = 0
         self._rest = ""
@@ -81,6 +86,9 @@ class Screen:
             self._column = min(self._columns - 1, self._column + max(1, number))
         elif command == "D":
             self._column = max(0, self._column - max(1, number))
+        elif command == "n" and number == 6:
+            top = max(0, len(self._cells) - self._rows)
+            self._answer(f"\x1b[{self._row - top + 1};{self._column + 1}R")
         elif command == "K":
             del self._cells[self._row][self._column :]
         elif command == "J" and number == 0:
