@@ -320,7 +320,7 @@ async def _serve_locked(options: ServeOptions, config: Config) -> None:
 
 
 async def _started(gateway: Gateway) -> bool:
-    """Starts a gateway; False: it was told to stop before it was ready, which may take long with a suspect to resume."""
+    """Starts a gateway; False: it was told to stop before it was ready."""
     starting = asyncio.create_task(gateway.start(), name="start")
     stopping = asyncio.create_task(gateway.stopping.wait(), name="stopping")
     try:

@@ -1,7 +1,7 @@
 """The command line's application: everything but `laneway start`. Needs typer and rich, so no gateway imports it.
 
-A plugin adds commands of its own by a method `cli(app)` (the terminal adds `chat`). Only what the typed command needs is
-imported; plugins and everything else only when it isn't a core command, or when the list of commands is asked for.
+A plugin adds commands of its own by a method `cli(app)` (the terminal adds `chat`). Only what the typed command needs
+is imported; plugins and everything else only when it isn't a core command, or when the list of commands is asked for.
 """
 
 from __future__ import annotations

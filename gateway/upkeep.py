@@ -7,6 +7,7 @@ under suspicion of killing the process are resumed alone (spec/subagents.md 23).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from gateway.events import EventLog
@@ -16,11 +17,13 @@ from gateway.lifecycle import Lifecycle
 from gateway.plugins import Chore
 from gateway.recovery import Recovery
 from gateway.store import inbox, runs, sessions
-from gateway.store.database import Database
+from gateway.store.database import Database, StoreError
 from gateway.store.runs import Outcome
 from gateway.timers import Alarm
 
 ALONE_CHECK_SECONDS = 0.2
+
+log = logging.getLogger(__name__)
 
 
 class Upkeep:
@@ -46,9 +49,13 @@ class Upkeep:
             *(Alarm(chore.name, chore.next_due, chore.work) for chore in chores),
         )
         self._net = Alarm("sweep", self._never, self._sweep)
+        self._beginning: asyncio.Task[None] | None = None
 
     async def start(self, activate: Activate, suspects: Sequence[str]) -> None:
         """Sets everything going that has something to do; the suspects first, each while nothing else runs.
+
+        With suspects it returns before they are through: a suspect may be at work for long, and whoever looks at the
+        gateway meanwhile, or wants to stop it, must find it.
 
         Args:
             activate: works on a session.
@@ -57,15 +64,15 @@ class Upkeep:
         if suspects:
             self._lanes.restrict(suspects[0])
         self._lanes.start(activate)
-        for session_id in suspects:
-            await self._resume_alone(session_id)
-        self._lanes.restrict(None)
-        await self.enqueue_unfinished()
-        for alarm in (*self._alarms, self._net):
-            alarm.start()
+        self._beginning = asyncio.create_task(self._begin(suspects), name="begin")
+        if not suspects:
+            await self._beginning
 
     async def stop(self) -> None:
         """Ends all alarms; what they are doing is finished."""
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.gather(self._beginning, return_exceptions=True)
         for alarm in (*self._alarms, self._net):
             await alarm.stop()
 
@@ -79,6 +86,18 @@ class Upkeep:
         for session_id, lane, started in await self._database.read(sessions.unfinished):
             if not self._lanes.is_running(session_id):
                 self._lanes.push(lane, session_id, RESUMED if started else FRESH)
+
+    async def _begin(self, suspects: Sequence[str]) -> None:
+        try:
+            for session_id in suspects:
+                await self._resume_alone(session_id)
+        except StoreError:
+            log.exception("resuming suspects alone: it goes on with all at once")
+        finally:
+            self._lanes.restrict(None)
+        await self.enqueue_unfinished()
+        for alarm in (*self._alarms, self._net):
+            alarm.start()
 
     async def _next_row(self) -> int | None:
         return await self._database.read(inbox.next_due)

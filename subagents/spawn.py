@@ -273,11 +273,20 @@ def _syntactic(agent_id: str | None) -> str | None:
 def _check_depth(own: Agent, session: Session) -> None:
     limit = own.subagents.max_spawn_depth
     if session.depth >= limit:
-        raise Refused(
-            f"sub-agents can't nest any deeper: current depth {session.depth}, max {limit} "
-            "(agents.defaults.subagents.maxSpawnDepth)",
-            "forbidden",
-        )
+        raise Refused(_too_deep(session.depth, limit), "forbidden")
+
+
+def _too_deep(depth: int, limit: int) -> str:
+    return (
+        f"sub-agents can't nest any deeper: current depth {depth}, max {limit} "
+        "(agents.defaults.subagents.maxSpawnDepth)"
+    )
+
+
+def _why_denied(context: ToolContext) -> ToolResult | None:
+    """A child that may not nest doesn't have the tool; if it calls it all the same it is told the reason."""
+    limit = context.agent.subagents.max_spawn_depth
+    return refusal(_too_deep(context.depth, limit), "forbidden") if context.depth >= limit else None
 
 
 def _check_children(tx: Transaction, own: Agent, session: Session) -> None:
@@ -395,6 +404,7 @@ def spawn_tool(registry: Registry, spawner: Spawner) -> Tool[SpawnArguments]:
             ),
         },
         on_bad_arguments=lambda text: refusal(text, "error"),
+        on_denied=_why_denied,
     )
 
 

@@ -31,13 +31,16 @@ class Toolset:
     names: tuple[str, ...]
     tokens: int
     """Estimated size of the schemas in a request."""
+    denied: Mapping[str, Tool[Any]]
+    """What there is and the session doesn't have."""
 
     @classmethod
     def of(cls, tools: Mapping[str, Tool[Any]], allowed: frozenset[str]) -> Toolset:
         """The tools of a registry that are allowed."""
         kept = {name: tools[name] for name in sorted(tools) if name in allowed}
         specs = tuple(tool.spec for tool in kept.values())
-        return cls(kept, specs, tuple(kept), estimate_tools(specs))
+        denied = {name: tool for name, tool in tools.items() if name not in kept}
+        return cls(kept, specs, tuple(kept), estimate_tools(specs), denied)
 
 
 def may_run_again(tool: Tool[Any] | None) -> bool:
@@ -70,7 +73,7 @@ class ToolRunner:
         """
         tool = toolset.tools.get(call.name)
         if tool is None:
-            return await self._store(context, _unavailable(call.name, toolset), decorate)
+            return await self._store(context, _unavailable(call.name, toolset, context), decorate)
         try:
             arguments = tool.parse(call.arguments)
         except ToolArgumentError as error:
@@ -122,8 +125,9 @@ async def _timed(tool: Tool[Any], arguments: Any, context: ToolContext) -> ToolR
         return ToolResult(f"{tool.name} was ended after {tool.timeout_seconds:g} s", error=True)
 
 
-def _unavailable(name: str, toolset: Toolset) -> ToolResult:
-    return ToolResult(
+def _unavailable(name: str, toolset: Toolset, context: ToolContext) -> ToolResult:
+    why = toolset.denied[name].on_denied(context) if name in toolset.denied else None
+    return why or ToolResult(
         f"the tool `{name[:64]}` is not available to this session; available are: {', '.join(toolset.names) or 'none'}",
         error=True,
     )

@@ -26,6 +26,10 @@ from gateway.store.runs import Outcome
 from gateway.store.sessions import FenceLost
 from gateway.store.transcript import Message
 
+STARTING = 4
+"""Activations that may begin side by side: a burst of new ones must not stand before the turns that are under way in
+the writer's queue."""
+
 log = logging.getLogger(__name__)
 
 
@@ -47,11 +51,13 @@ class Turns:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._starting = asyncio.Semaphore(STARTING)
 
     async def activate(self, session_id: str) -> None:
         """Works on a session until nothing is left to do for it, or somebody else takes it."""
         try:
-            begun = await self._parts.database.run(self._parts.steps.begin, session_id)
+            async with self._starting:
+                begun = await self._parts.database.run(self._parts.steps.begin, session_id)
         except StoreError:
             log.exception("session %s can't be activated; the sweep will try again", session_id)
             return

@@ -136,6 +136,8 @@ class Tool(Generic[A]):
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
     """Parameters that people try → what to say of them (`timeoutSeconds` → `use runTimeoutSeconds`)."""
     on_bad_arguments: Callable[[str], ToolResult] = lambda text: ToolResult(text, error=True)
+    on_denied: Callable[[ToolContext], ToolResult | None] = lambda _context: None
+    """Why a session doesn't have it, where a model calls it all the same; None: nothing but that it hasn't."""
 
     @cached_property
     def spec(self) -> ToolSpec:

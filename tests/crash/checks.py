@@ -241,12 +241,10 @@ def _tools(left: Left) -> Iterator[str]:
         if count > 1:
             yield f"`{word}` was done {count} times"
     for rows in left.messages.values():
-        by_seq = {row["seq"]: row for row in rows}
+        made = {(row["seq"], index): call for row in rows for index, call in enumerate(_calls(row))}
         for row in rows:
-            if row["role"] != "tool":
-                continue
-            made: Row = _calls(by_seq[row["parent_seq"]])[row["call_index"]]
-            yield from _effect(left, made, row)
+            if row["role"] == "tool":
+                yield from _effect(left, made[row["parent_seq"], row["call_index"]], row)
 
 
 def _effect(left: Left, made: Row, result: Row) -> Iterator[str]:

@@ -26,6 +26,7 @@ _ORDER = re.compile(r"^DO (\w+)", re.MULTILINE)
 _REPORT = re.compile(r"^Sub-agent “([\w-]+)”", re.MULTILINE)
 _TASK = re.compile(r"^TASK ([\w-]+)", re.MULTILINE)
 _STEERED = "GO ON"
+_LOOK_SECONDS = 0.2
 
 
 def logged(word: str, then: str = "") -> Call:
@@ -56,8 +57,7 @@ LABELS = ("one", "two", "two-a", "two-b", "three", "four")
 class Script:
     """Answers for every scene."""
 
-    def __init__(self, server: ScriptedModelServer, folder: Path) -> None:
-        self._server = server
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def answer(self, seen: Seen) -> Reply:
@@ -89,8 +89,6 @@ class Script:
         made = _STEPS[name]
         if seen.step <= len(made):
             return made[seen.step - 1]
-        if name == "two-a":
-            return say("a done", hold=f"{seen.model}:steered")
         if name == "poison":
             _kill_gateway(seen)
         if name in ("three", "four", "poison"):
@@ -101,12 +99,13 @@ class Script:
         if seen.step == 1:
             return calls(spawn("two-a"), spawn("two-b", cleanup="delete"), logged("two-1"))
         said = "\n".join(seen.users)
-        steered = _STEERED in said
-        if steered:
-            self._server.release(f"{seen.model}:steered")
         heard = set(_REPORT.findall(said))
-        done = steered and heard >= {"two-a", "two-b"}
-        return say(f"two {'done' if done else 'waits'}, heard {' '.join(sorted(heard))}")
+        if heard < {"two-a", "two-b"}:
+            return say(f"two waits, heard {' '.join(sorted(heard))}")
+        if _STEERED not in said:
+            # Stays at work until the person has spoken; each look is another one, or it would be taken for a loop.
+            return Reply(calls=(Call("glob", {"pattern": f"{seen.step}*"}),), delay=_LOOK_SECONDS)
+        return say("two done")
 
 
 _STEPS: Mapping[str, tuple[Reply, ...]] = {
@@ -156,4 +155,4 @@ def _kill_gateway(seen: Seen) -> None:
 
 def rules(server: ScriptedModelServer) -> None:
     """The whole script, as one rule."""
-    server.on(Script(server, Path(os.environ["SCENES"])).answer)
+    server.on(Script(Path(os.environ["SCENES"])).answer)

@@ -19,7 +19,7 @@ from tests.crash.stage import Stage
 OFTEN = 8
 """A point that is reached so often in one life is a place of death twice: at first, and midway."""
 MIDWAY = Point("after:tool_result", 6)
-TWICE_SAME = (Point("effect:glob"), Point("effect:glob"))
+TWICE_SAME = (Point("effect:grep"), Point("effect:grep"))
 """Two deaths without progress: the session is under suspicion."""
 REHEARSALS: tuple[tuple[Point, ...], ...] = ((), (MIDWAY,), TWICE_SAME)
 RETRIES = 2

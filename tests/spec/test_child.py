@@ -170,7 +170,7 @@ async def test_11_a_child_never_has_what_its_requester_lacks(tmp_path: Path) -> 
 
 
 async def test_12_a_denied_tool_is_absent_and_refused(tmp_path: Path) -> None:
-    """spec/subagents.md 12: a denied tool is absent from the request, and refused if it is called all the same."""
+    """spec/subagents.md 12, 3: a denied tool is absent, and refused with a clear result if it is called anyway."""
     async with pilot(tmp_path) as p:
         made = calls(
             Call("sessions_spawn", {"task": "inner"}), Call("memory_get", {"path": "MEMORY.md"}), Call("cron", {})
@@ -180,8 +180,11 @@ async def test_12_a_denied_tool_is_absent_and_refused(tmp_path: Path) -> None:
         await p.wait_idle()
         first, second = p.child_requests()
         assert not {"sessions_spawn", "memory_get", "cron"} & set(first.tools)
-        assert all("not available" in text for text in second.results)
-        assert "read" in second.results[0], "it says what there is"
+        spawned, *others = second.results
+        assert json.loads(spawned)["status"] == "forbidden"
+        assert "current depth 1, max 1 (agents.defaults.subagents.maxSpawnDepth)" in spawned
+        assert all("not available" in text for text in others)
+        assert "read" in others[0], "it says what there is"
         assert len(await p.runs()) == 1
 
 

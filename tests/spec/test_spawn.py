@@ -506,3 +506,24 @@ async def test_10_every_schema_and_prompt_is_valid_for_a_strict_provider(tmp_pat
         assert [each["status"] for each in answers] == ["accepted", "error", "error", "accepted"]
         await p.wait_idle()
         assert {run["label"] for run in await p.runs()} == {"a", "c"}
+
+
+async def test_table_output_schema_refers_to_itself_only(tmp_path: Path) -> None:
+    """spec/subagents.md, `outputSchema`, protocol 9: a schema is data: it fetches nothing, and must hold together."""
+    async with pilot(tmp_path) as p:
+        elsewhere = p.model.base_url + "/models"
+        answers = await p.spawn_many(
+            [
+                {"task": "x", "outputSchema": {"$ref": elsewhere}},
+                {"task": "x", "outputSchema": {"properties": {"a": {"$ref": "#/$defs/missing"}}}},
+                {"task": "x", "outputSchema": {"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}},
+                {"task": "x", "outputSchema": {"properties": {"$ref": {"type": "string"}}}},
+                {"task": "x", "outputSchema": {"properties": {"a": {"pattern": "(unclosed"}}}},
+            ]
+        )
+        assert [each["status"] for each in answers] == ["error", "error", "accepted", "accepted", "error"]
+        assert "$ref" in answers[0]["error"]
+        assert "#/$defs/missing" in answers[1]["error"]
+        assert "pattern" in answers[4]["error"]
+        await p.wait_idle()
+        assert len(await p.runs()) == 2

@@ -7,6 +7,7 @@ it ended, and that it is announced once. The gateway is restarted in between, gr
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Coroutine
@@ -27,6 +28,9 @@ CAP = 3
 """Runs of the lane at once."""
 MOST = 6
 """Active children."""
+FEW = 8
+EXAMPLES = int(os.environ.get("LANEWAY_EXAMPLES", FEW))
+"""How many lives are lived; more than a few are other ones each time."""
 
 
 @dataclass
@@ -247,9 +251,10 @@ class Settled(Lives):
 
 TestLives = Settled.TestCase
 TestLives.settings = settings(
-    max_examples=12,
+    max_examples=EXAMPLES,
     stateful_step_count=15,
     deadline=None,
-    derandomize=True,
+    derandomize=EXAMPLES == FEW,
+    database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -1,0 +1,150 @@
+"""README and docs say what is so: links lead somewhere, commands and options exist, examples load and run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+import click
+import pytest
+from typer.main import get_command
+
+from gateway import cli_app, cli_start
+from gateway.config import Paths
+from gateway.config.load import parse_text
+from gateway.plugins import Plugin
+from tests.support.pilot import pilot
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+_FENCE = re.compile(r"^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^|(?<=[\s(/]))laneway(?= +[a-z-])(?P<rest>[^\n|;&#]*)", re.MULTILINE)
+_WORD = re.compile(r"[a-z][a-z-]*")
+_OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A fenced piece of a page."""
+
+    page: Path
+    language: str
+    text: str
+
+
+def snippets(*languages: str) -> list[Snippet]:
+    """The fenced pieces in these languages, of all pages."""
+    found = (Snippet(page, each["language"], each["text"]) for page in PAGES for each in _FENCE.finditer(_read(page)))
+    return [each for each in found if each.language in languages]
+
+
+def _read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def _id(value: object) -> str:
+    return f"{value.page.name}:{value.language}" if isinstance(value, Snippet) else cast("Path", value).name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_id)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    missing: list[str] = []
+    for link in _LINK.finditer(_FENCE.sub("", _read(page))):
+        target, _, anchor = link["target"].partition("#")
+        if "://" in target:
+            continue
+        file = page.parent / target if target else page
+        if not file.exists() or (anchor and anchor not in _anchors(file)):
+            missing.append(link["target"])
+    assert not missing
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    linked = {link["target"].partition("#")[0] for link in _LINK.finditer(_read(PAGES[0]))}
+    assert {f"docs/{page.name}" for page in PAGES[1:]} <= linked
+
+
+def _anchors(page: Path) -> set[str]:
+    """Headings as a forge makes anchors of them."""
+    headings = _HEADING.findall(_FENCE.sub("", _read(page)))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_id)
+def test_every_command_exists_with_its_options(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli_start.main(["start", "--help"])
+    of_start = set(_OPTION.findall(capsys.readouterr().out))
+    faults = [fault for rest in _commands(_read(page)) for fault in _faults(rest, of_start)]
+    assert not faults
+
+
+def _commands(text: str) -> Iterator[str]:
+    """What follows each `laneway` in code."""
+    shell = "\n".join(each["text"] for each in _FENCE.finditer(text) if each["language"] in ("sh", "ini"))
+    inline = "\n".join(_INLINE.findall(_FENCE.sub("", text)))
+    for command in _COMMAND.finditer(f"{shell}\n{inline}"):
+        yield re.sub(r"\"[^\"]*\"|'[^']*'", " TEXT ", command["rest"]).partition(")")[0]
+
+
+def _faults(rest: str, of_start: set[str]) -> Iterator[str]:
+    command: click.Command = _application()
+    words = rest.split()
+    if words[:1] == ["--config"]:
+        del words[:2]
+    path = "laneway"
+    while isinstance(command, click.Group) and words and _WORD.fullmatch(words[0]):
+        path = f"{path} {words[0]}"
+        found = command.get_command(click.Context(command), words.pop(0))
+        if found is None:
+            yield f"there is no `{path}`"
+            return
+        command = found
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+    known |= of_start if path == "laneway start" else set()
+    yield from (f"`{path}` takes no {option}" for option in _OPTION.findall(" ".join(words)) if option not in known)
+
+
+@cache
+def _application() -> click.Command:
+    return get_command(cli_app.build(None))
+
+
+def test_the_check_of_commands_finds_faults() -> None:
+    def faults(text: str) -> list[str]:
+        return [fault for rest in _commands(text) for fault in _faults(rest, set())]
+
+    assert faults("`laneway sessions lst`") == ["there is no `laneway sessions lst`"]
+    assert faults("```sh\nlaneway chat --wat -m x\n```") == ["`laneway chat` takes no --wat"]
+    assert faults("`laneway --config FILE config check` and `laneway status`") == []
+
+
+@pytest.mark.parametrize("snippet", snippets("json5"), ids=_id)
+def test_configurations_load_without_a_warning(snippet: Snippet, tmp_path: Path) -> None:
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", snippet.text), "a-value-long-enough")
+    environ = {"HOME": str(tmp_path), **variables}
+    config = parse_text(snippet.text, tmp_path / "config.json5", paths=Paths(tmp_path), environ=environ)
+    assert config.warnings == ()
+
+
+def test_json_is_json() -> None:
+    for snippet in snippets("json"):
+        json.loads(snippet.text)
+
+
+async def test_the_plugin_of_the_readme_works(tmp_path: Path) -> None:
+    (source,) = snippets("python")
+    module: dict[str, object] = {}
+    exec(compile(source.text, str(source.page), "exec"), module)  # noqa: S102 - our own page
+    async with pilot(tmp_path, plugins={"dice": cast("Plugin", module["plugin"])}) as p:
+        assert (await p.command("/dice")).startswith("🎲 ")
+        assert await p.use([("dice", {"sides": 1})]) == ["1"]
+        await p.wait_idle()
