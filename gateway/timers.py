@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -37,7 +38,8 @@ class Alarm:
         self._rung = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._round: asyncio.Task[None] | None = None
-        self._planned = 0.0
+        self._planned = math.inf
+        """When the next round begins (milliseconds). Infinity while one is under way: it may have looked too early."""
 
     def start(self) -> None:
         """Begins, with a first round at once."""
@@ -67,6 +69,7 @@ class Alarm:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._rung.wait(), wait)
             self._rung.clear()
+            self._planned = math.inf
             try:
                 self._round = asyncio.create_task(self._do(), name=f"alarm:{self._name}:round")
                 await asyncio.shield(self._round)

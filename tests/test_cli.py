@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli import command_of
+from gateway.cli.words import command_of
 from gateway.starter import WORKSPACE_FILES
 from tests.support.laneway import REPOSITORY, Home
 
@@ -38,7 +38,7 @@ def test_the_command_is_found_before_typer_is_loaded(line: str, command: str | N
 
 def test_the_gateway_process_loads_no_terminal_libraries() -> None:
     code = (
-        "import sys, gateway.cli_start, channels.terminal.plugin;"
+        "import sys, gateway.cli.start, channels.terminal.plugin;"
         "print([m for m in ('typer', 'rich', 'prompt_toolkit', 'alembic', 'litellm', 'openai') if m in sys.modules])"
     )
     done = subprocess.run(  # noqa: S603 - our own code

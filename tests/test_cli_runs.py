@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.cli_tree import tree_lines
-from gateway.client_records import Run
+from gateway.cli.tree import tree_lines
+from gateway.client.records import Run
 from tests.support.laneway import Home
 
 PARALLEL = "spawn two sub-agents: one to count the Markdown files and another to list the headings"

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from gateway.client import ApiClient, ApiError, Unreachable
-from gateway.client_events import Event, EventParser, Subscription
+from gateway.client.events import Event, EventParser, Subscription
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gateway.cli_config import app
+from gateway.cli.config import app
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-import click
 import pytest
+import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
-from gateway import cli_app, cli_start
+from gateway.cli import app, start
+from gateway.cli import app, start
 from gateway.config import Paths
 from gateway.config.load import parse_text
 from gateway.plugins import Plugin
@@ -81,7 +83,7 @@ def _anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=_id)
 def test_every_command_exists_with_its_options(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        cli_start.main(["start", "--help"])
+        start.main(["start", "--help"])
     of_start = set(_OPTION.findall(capsys.readouterr().out))
     faults = [fault for rest in _commands(_read(page)) for fault in _faults(rest, of_start)]
     assert not faults
@@ -96,14 +98,13 @@ def _commands(text: str) -> Iterator[str]:
 
 
 def _faults(rest: str, of_start: set[str]) -> Iterator[str]:
-    command: click.Command = _application()
     words = rest.split()
     if words[:1] == ["--config"]:
         del words[:2]
-    path = "laneway"
-    while isinstance(command, click.Group) and words and _WORD.fullmatch(words[0]):
+    path, command = "laneway", get_command(_application())
+    while isinstance(command, TyperGroup) and words and _WORD.fullmatch(words[0]):
         path = f"{path} {words[0]}"
-        found = command.get_command(click.Context(command), words.pop(0))
+        found = command.commands.get(words.pop(0))
         if found is None:
             yield f"there is no `{path}`"
             return
@@ -114,8 +115,8 @@ def _faults(rest: str, of_start: set[str]) -> Iterator[str]:
 
 
 @cache
-def _application() -> click.Command:
-    return get_command(cli_app.build(None))
+def _application() -> typer.Typer:
+    return app.build(None)
 
 
 def test_the_check_of_commands_finds_faults() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.client_events import POSITION, Event, EventParser
+from gateway.client.events import POSITION, Event, EventParser
 from gateway.http import stream as module
 from gateway.store.database import Transaction
 from tests.support.http_gateway import KEY, House, http_gateway

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli_context import CliContext
+from gateway.cli.context import CliContext
 from gateway.inbound import KEY
 from gateway.keys import DmScope, direct_key
 

@@ -10,8 +10,8 @@ from prompt_toolkit.document import Document
 from channels.terminal import toolbar
 from channels.terminal.completion import ChatCompleter
 from channels.terminal.conversation import Conversation
-from gateway.client_events import Event
-from gateway.client_records import CommandInfo, Run
+from gateway.client.events import Event
+from gateway.client.records import CommandInfo, Run
 
 KEY = "agent:main:main"
 

@@ -16,11 +16,11 @@ from channels.terminal.conversation import Conversation, Screen
 from channels.terminal.link import Link
 from channels.terminal.plugin import NAME
 from channels.terminal.seen import Seen
-from gateway.cli_context import CliContext
-from gateway.cli_format import clean
+from gateway.cli.context import CliContext
+from gateway.cli.format import clean
 from gateway.client import ApiError
-from gateway.client_events import Event, EventSource, Subscription
-from gateway.client_records import CommandInfo, Session, Status
+from gateway.client.events import Event, EventSource, Subscription
+from gateway.client.records import CommandInfo, Session, Status
 
 SETTLE_SECONDS = 2.0
 """How often the end of all work is asked for when no event tells of it."""

@@ -11,8 +11,8 @@ import typer
 
 from channels.terminal import once, plain
 from channels.terminal.host import HostFailed
-from gateway.cli_context import USAGE, CliContext, CliError, run
-from gateway.cli_logging import LEVELS, configure
+from gateway.cli.context import USAGE, CliContext, CliError, run
+from gateway.cli.logging import LEVELS, configure
 from gateway.http.server import ListenError
 from gateway.plugins import PluginError
 from gateway.store.database import StoreError

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from gateway import cli_format as fmt
-from gateway.client_records import CommandInfo, Run
+from gateway.cli import format as fmt
+from gateway.client.records import CommandInfo, Run
 from gateway.config import Config
 from gateway.config.providers import KNOWN_PROVIDERS
 

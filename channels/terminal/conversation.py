@@ -14,9 +14,9 @@ from typing import Protocol
 
 from channels.terminal import texts
 from channels.terminal.stream import AnswerStream
-from gateway.cli_format import clean
-from gateway.client_events import Event
-from gateway.client_records import Approval, Message, Run, Session, Tokens
+from gateway.cli.format import clean
+from gateway.client.events import Event
+from gateway.client.records import Approval, Message, Run, Session, Tokens
 
 ABOUT_RUNS = frozenset({"run", "progress"})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from gateway.cli_context import CliContext
+from gateway.cli.context import CliContext
 
 
 class HostFailed(Exception):

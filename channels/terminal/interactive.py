@@ -27,9 +27,9 @@ from rich.text import Text
 from channels.terminal import keys, render, texts, toolbar
 from channels.terminal.chat import Chat
 from channels.terminal.completion import ChatCompleter, model_names
-from gateway.cli_context import FAILED, OK, CliContext
-from gateway.cli_format import clean
-from gateway.client_records import Run
+from gateway.cli.context import FAILED, OK, CliContext
+from gateway.cli.format import clean
+from gateway.client.records import Run
 
 TWICE_SECONDS = 2.0
 """Within this a second Ctrl-C leaves."""

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from channels.terminal import texts
 from channels.terminal.host import HostedGateway
-from gateway.cli_context import CliContext, CliError
+from gateway.cli.context import CliContext, CliError
 from gateway.client import ApiClient, ApiError, Unreachable
-from gateway.client_find import answering
+from gateway.client.find import answering
 from gateway.store.lock import LockHeld
 
 STARTING_SECONDS = 10.0

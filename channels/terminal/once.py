@@ -16,12 +16,12 @@ from uuid import uuid4
 from channels.terminal import texts
 from channels.terminal.link import Link
 from channels.terminal.plugin import NAME
-from gateway.cli_context import FAILED, OK, TIMED_OUT, CliContext
-from gateway.cli_format import clean
-from gateway.cli_output import print_json
+from gateway.cli.context import FAILED, OK, TIMED_OUT, CliContext
+from gateway.cli.format import clean
+from gateway.cli.output import print_json
 from gateway.client import ApiError
-from gateway.client_events import Event, Subscription
-from gateway.client_records import Sent, Session
+from gateway.client.events import Event, Subscription
+from gateway.client.records import Sent, Session
 
 CHECK_SECONDS = 2.0
 """How often the end is asked for when no event tells of it."""

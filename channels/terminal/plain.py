@@ -15,9 +15,9 @@ from contextlib import suppress
 
 from channels.terminal import texts
 from channels.terminal.chat import Chat
-from gateway.cli_context import OK, CliContext
-from gateway.cli_format import clean
-from gateway.client_records import Run
+from gateway.cli.context import OK, CliContext
+from gateway.cli.format import clean
+from gateway.client.records import Run
 
 
 class PlainScreen:

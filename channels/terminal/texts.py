@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway import __version__
-from gateway import cli_format as fmt
-from gateway.client_records import Approval, Run, Status
+from gateway.cli import format as fmt
+from gateway.client.records import Approval, Run, Status
 
 HINT = "/help lists commands · Esc Enter starts a new line · Ctrl-C stops, twice leaves"
 OFFLINE = (

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
+from importlib.util import find_spec
 from typing import Any, NoReturn, cast
 
 import httpx
@@ -23,6 +24,7 @@ from openai import (
     APITimeoutError,
     AsyncOpenAI,
     AsyncStream,
+    DefaultAioHttpClient,
     DefaultAsyncHttpxClient,
 )
 
@@ -55,7 +57,7 @@ class OpenAIClient:
     """Speaks to OpenAI-compatible servers. Makes one try per call."""
 
     def __init__(self) -> None:
-        self._http = DefaultAsyncHttpxClient(timeout=_TIMEOUT, limits=_LIMITS)
+        self._http = _http()
         self._clients: dict[_Key, AsyncOpenAI] = {}
 
     async def complete(self, request: ModelRequest, on_delta: OnDelta | None = None) -> ModelReply:
@@ -96,6 +98,13 @@ class OpenAIClient:
             # The SDK takes these from the environment and would tell them to every other provider.
             client.organization = client.project = None
         return client
+
+
+def _http() -> httpx.AsyncClient:
+    # httpx's own pool looks at every open connection for every request, and its parser is written in Python: with fifty
+    # sub-agents that is half of the gateway's processor time (docs/performance.md). aiohttp is here anyway.
+    kind = DefaultAioHttpClient if find_spec("httpx_aiohttp") else DefaultAsyncHttpxClient
+    return kind(timeout=_TIMEOUT, limits=_LIMITS)
 
 
 async def _body(request: ModelRequest) -> dict[str, Any]:
@@ -176,7 +185,7 @@ def _not_an_api(model: ModelRef, said: str) -> ModelError:
 
 
 def _raise(model: ModelRef, error: APIError) -> NoReturn:
-    if isinstance(error, APITimeoutError):
+    if isinstance(error, APITimeoutError) and not _refused(error):
         raise TransientModelError(f"{model.name}: no answer in time: {_cause(error)}") from error
     if isinstance(error, APIConnectionError):
         raise TransientModelError(f"{model.name}: can't reach {model.base_url}: {_cause(error)}") from error
@@ -199,7 +208,18 @@ def _code(error: APIError) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    inner: BaseException = error
+    inner = _innermost(error)
+    return str(inner) or type(inner).__name__
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether the network said no: aiohttp's transport reports that as a timeout too."""
+    inner = _innermost(error)
+    return isinstance(inner, OSError) and not isinstance(inner, TimeoutError)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    inner = error
     while inner.__cause__ or inner.__context__:
         inner = cast("BaseException", inner.__cause__ or inner.__context__)
-    return str(inner) or type(inner).__name__
+    return inner

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.bench.process import GatewayProcess, gateway
 from tests.bench.report import Measurement
 from tests.bench.script import REPORT, Model, config, model
+from tests.support.model_script import Seen
 
 CHILDREN = 50
 CALLS = 3
@@ -56,8 +57,8 @@ async def _round(scripted: Model, running: GatewayProcess, key: str) -> _Round:
         while not (last := _complete(scripted)):
             watch.changed.clear()
             await watch.changed.wait()
-        answered = scripted.answered
-        await watch.until(lambda: any(frame.at > answered(last) for frame in watch.of("message", b'"assistant"')))
+        end = scripted.answered(last)
+        await watch.until(lambda: any(frame.at > end for frame in watch.of("message", b'"assistant"')))
         posted = watch.of("message", b'"assistant"')[-1].at
     own = scripted.requests("main")
     assert len(scripted.requests("child")) == CHILDREN * CALLS
@@ -65,9 +66,8 @@ async def _round(scripted: Model, running: GatewayProcess, key: str) -> _Round:
     return _Round(own[1].arrived - began, done - began, posted - began, len(own), running.cpu - before)
 
 
-def _complete(scripted: Model):  # noqa: ANN202
+def _complete(scripted: Model) -> Seen | None:
     """The answered request of the parent that has all reports."""
-    for seen in reversed(scripted.requests("main")):
-        if seen.everything.count(REPORT) == CHILDREN and any(n == seen.number for n, _ in scripted.server.answered):
-            return seen
-    return None
+    answered = {number for number, _ in scripted.server.answered}
+    own = (seen for seen in reversed(scripted.requests("main")) if seen.number in answered)
+    return next((seen for seen in own if seen.everything.count(REPORT) == CHILDREN), None)

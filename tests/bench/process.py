@@ -168,8 +168,8 @@ async def gateway(folder: Path, config: Mapping[str, Any]) -> AsyncGenerator[Gat
 
 
 def _command() -> list[str]:
-    wrapped = os.environ.get("BENCH_WRAP", "-m gateway.cli").split()
-    return [sys.executable, *wrapped, "start"]
+    """`laneway start`; `BENCH_WRAP` puts a profiler's script in the place of the program."""
+    return [sys.executable, *os.environ.get("BENCH_WRAP", "-m gateway.cli").split(), "start"]
 
 
 def _environ(folder: Path) -> dict[str, str]:
@@ -179,7 +179,7 @@ def _environ(folder: Path) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("BENCH_PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
         "LANEWAY_HOME": str(folder / "state"),
         "LANEWAY_OFFLINE": "1",
         "LANEWAY_DEMO_DELAY": "0",

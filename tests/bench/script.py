@@ -1,4 +1,4 @@
-"""What the scripted model says in the benchmarks, and the clock that it is: when requests came, when they were answered.
+"""What the scripted model says in the benchmarks, and the clock that it is: when requests came and were answered.
 
 What is to happen stands in the user's message, `spawn 50 x3 hold=late`: so many children of so many model calls each,
 the last answer of which is held back until it is released.
@@ -89,7 +89,9 @@ def _main(seen: Seen) -> Reply:
         return say("All right.")
     hold = f" hold={wish[3]}" if wish[3] else ""
     task = f"work x{wish[2]}{hold}"
-    return calls(*(Call("sessions_spawn", {"task": f"{task} ({n})", "label": f"child {n}"}) for n in range(int(wish[1]))))
+    return calls(
+        *(Call("sessions_spawn", {"task": f"{task} ({n})", "label": f"child {n}"}) for n in range(int(wish[1])))
+    )
 
 
 def _child(seen: Seen) -> Reply:

@@ -27,7 +27,7 @@ from tests.support.process import REPOSITORY, Life, Site
 
 IMPORTED = (
     "gateway.cli",
-    "gateway.cli_start",
+    "gateway.cli.start",
     "gateway.agent.openai_client",
     "subagents.plugin",
     "channels.terminal.plugin",

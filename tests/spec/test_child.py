@@ -296,3 +296,35 @@ async def test_protocol_9_bootstrap_and_memory_files_are_read_only_to_children(t
         assert (p.workspace / "AGENTS.md").read_text() == "as it was"
         assert not list((p.workspace / "memory").glob("*"))
         assert (p.workspace / "notes.md").read_text() == "fine"
+
+
+async def test_14_waiting_for_a_person_s_yes_does_not_count(tmp_path: Path) -> None:
+    """Architecture protocol 6, issue part 8: a child's question goes to the requester's route; no clock runs."""
+    async with pilot(tmp_path, config={"tools": {"exec": {"ask": "on-miss", "sandbox": "off"}}}) as p:
+        p.on(reply=call("exec", command="echo done > mark.txt"), role="child", step=1)
+        [accepted] = await p.spawn_many([{"task": "t", "runTimeoutSeconds": 1}], thread="asked-here")
+        await p.wait_until(lambda: any(e.type == "approval" for e in p.events))
+        [question] = (await p.get("/api/approvals"))["approvals"]
+        assert question["runId"] == accepted["runId"]
+        [post] = p.posts(session=None, role="notice")
+        assert post["route"]["thread"] == "asked-here"
+        assert "mark.txt" in post["text"]
+        await asyncio.sleep(1.2)  # the very time that must not count
+        assert "Allowed" in await p.command(f"/approve {question['id']}")
+        assert (await p.wait_run(accepted["runId"]))["outcome"] == "ok"
+        assert (p.workspace / "mark.txt").exists()
+        await p.wait_idle()
+
+
+async def test_14_a_stopped_child_s_question_is_withdrawn(tmp_path: Path) -> None:
+    """Issue part 8: who asked has been stopped: the question can't be answered any more, and nothing runs."""
+    async with pilot(tmp_path, config={"tools": {"exec": {"ask": "on-miss", "sandbox": "off"}}}) as p:
+        p.on(reply=call("exec", command="echo done > mark.txt"), role="child", step=1)
+        await p.spawn(task="t")
+        await p.wait_until(lambda: any(e.type == "approval" for e in p.events))
+        [question] = (await p.get("/api/approvals"))["approvals"]
+        await p.command("/subagents stop last")
+        await p.wait_idle()
+        assert (await p.get("/api/approvals"))["approvals"] == []
+        assert "Allowed" not in await p.command(f"/approve {question['id']}")
+        assert not (p.workspace / "mark.txt").exists()

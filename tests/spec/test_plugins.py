@@ -30,7 +30,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: laneway-sample\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text((PACKAGE / "entry_points.txt").read_text())
     (info / "RECORD").write_text("")
-    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr(sys, "path", [str(site), *sys.path])
     importlib.invalidate_caches()
     yield site
     sys.modules.pop("laneway_sample", None)

@@ -38,7 +38,7 @@ def chain(
     p.configure({"agents": {"list": [entry, coder], "defaults": default}, "models": {"providers": {"link": provider}}})
 
 
-CHAIN = [
+CHAIN: list[tuple[dict[str, str], str | None, str]] = [
     # what is set, what the call asks for, what comes out
     ({"target": "target", "defaults": "defaults", "own": "own"}, "link/explicit", "explicit"),
     ({"target": "target", "defaults": "defaults", "own": "own"}, None, "target"),
@@ -53,7 +53,7 @@ CHAIN = [
 async def test_model_chain(tmp_path: Path, links: dict[str, str], asked: str | None, wanted: str) -> None:
     """spec/subagents.md, model: explicit → target's subagents.model → defaults' → target's own → primary."""
     async with pilot(tmp_path, start=False) as p:
-        chain(p, **links)
+        chain(p, target=links.get("target"), defaults=links.get("defaults"), own=links.get("own"))
         await p.start()
         more = {"model": asked} if asked else {}
         accepted = await p.spawn(task="t", agentId="coder", **more)
@@ -121,7 +121,7 @@ async def test_model_a_run_keeps_its_resolved_model_over_a_reload(tmp_path: Path
         assert (await p.run(accepted["runId"]))["model"] == "link/defaults"
 
 
-LEVELS = [
+LEVELS: list[tuple[dict[str, str], str | None, str | None]] = [
     ({"target": "high", "defaults": "low"}, "max", "max"),
     ({"target": "high", "defaults": "low"}, "off", "off"),
     ({"target": "high", "defaults": "low"}, None, "high"),
@@ -148,7 +148,7 @@ async def test_thinking_chain(tmp_path: Path, links: dict[str, str], asked: str 
         assert (await p.run(accepted["runId"]))["thinking"] == wanted
 
 
-TIMEOUTS = [
+TIMEOUTS: list[tuple[dict[str, int], int | None, str | None]] = [
     ({"target": 7, "defaults": 5}, 3, "3s"),
     ({"target": 7, "defaults": 5}, None, "7s"),
     ({"defaults": 5}, None, "5s"),

@@ -28,6 +28,8 @@ CAP = 3
 """Runs of the lane at once."""
 MOST = 6
 """Active children."""
+NONE: Any = multiple()
+"""A rule that made nothing."""
 FEW = 8
 EXAMPLES = int(os.environ.get("LANEWAY_EXAMPLES", FEW))
 """How many lives are lived; more than a few are other ones each time."""
@@ -92,7 +94,7 @@ class Lives(RuleBasedStateMachine):
         if len(self.active) >= MOST:
             assert answer.status >= 400, answer.text
             assert f"{MOST}/{MOST}" in answer.text
-            return multiple()
+            return NONE
         accepted: Json = answer.json
         model = Model(accepted["runId"], accepted["childSessionKey"], label)
         self.models.append(model)
@@ -173,11 +175,11 @@ class Lives(RuleBasedStateMachine):
         said = self.wait(self.p.say(f"/subagents send {model.run_id} {text}"))
         if len(self.active) >= MOST:
             assert f"{MOST}/{MOST}" in said["reply"]
-            return multiple()
+            return NONE
         newest = next(m for m in reversed(self.models) if m.session_key == model.session_key)
         if newest.outcome is None:
             newest.told.append(text)
-            return multiple()
+            return NONE
         new = Model(said["details"]["runId"], model.session_key, model.label, told=[text])
         assert new.run_id not in {each.run_id for each in self.models}
         self.models.append(new)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.cli_context import USAGE, CliError
+from gateway.cli.context import USAGE, CliError
 from gateway.client import ApiClient, ApiError
-from gateway.client_records import Run
+from gateway.client.records import Run
 
 SEARCHED = 500
 """Newest runs that are looked through for a label or a session key."""

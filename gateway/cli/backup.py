@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from gateway import backup
-from gateway import cli_format as fmt
-from gateway.cli_context import CliContext, CliError
-from gateway.cli_output import JsonFlag, print_json, print_text
+from gateway.cli import format as fmt
+from gateway.cli.context import CliContext, CliError
+from gateway.cli.output import JsonFlag, print_json, print_text
 from gateway.config import ConfigError
 from gateway.store.database import StoreError
 from gateway.store.lock import LockHeld

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.app import ServeOptions, serve
-from gateway.cli_errors import exit_code
-from gateway.cli_logging import LEVELS, configure
+from gateway.cli.errors import exit_code
+from gateway.cli.logging import LEVELS, configure
 from gateway.config import ConfigError
 from gateway.config.paths import Paths
 from gateway.http.server import ListenError

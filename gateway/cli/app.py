@@ -16,24 +16,24 @@ from typing import Annotated, Protocol, runtime_checkable
 import typer
 from typer.main import get_command
 
-from gateway.cli import command_of
-from gateway.cli_context import KNOWN_ERRORS, CliContext
-from gateway.cli_errors import exit_code
+from gateway.cli.context import KNOWN_ERRORS, CliContext
+from gateway.cli.errors import exit_code
+from gateway.cli.words import command_of
 from gateway.config.load import CONFIG_VARIABLE
 
 CORE: Mapping[str | None, str] = {
-    "start": "gateway.cli_service",
-    "status": "gateway.cli_service",
-    "reload": "gateway.cli_service",
-    "init": "gateway.cli_service",
-    "version": "gateway.cli_service",
-    "config": "gateway.cli_config",
-    "doctor": "gateway.cli_doctor",
-    "sessions": "gateway.cli_sessions",
-    "subagents": "gateway.cli_runs",
-    "outbox": "gateway.cli_outbox",
-    "backup": "gateway.cli_backup",
-    "restore": "gateway.cli_backup",
+    "start": "gateway.cli.service",
+    "status": "gateway.cli.service",
+    "reload": "gateway.cli.service",
+    "init": "gateway.cli.service",
+    "version": "gateway.cli.service",
+    "config": "gateway.cli.config",
+    "doctor": "gateway.cli.doctor",
+    "sessions": "gateway.cli.sessions",
+    "subagents": "gateway.cli.runs",
+    "outbox": "gateway.cli.outbox",
+    "backup": "gateway.cli.backup",
+    "restore": "gateway.cli.backup",
 }
 """Core commands and the modules that hold them: only what was typed is imported, since some need the database's
 library. A module either registers its commands or is one group, `app`."""

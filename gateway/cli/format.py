@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from rich.cells import cell_len
 
-from gateway.client_records import Run, Tokens
+from gateway.client.records import Run, Tokens
 from gateway.icons import ICONS
 
 OUTCOME_WORDS = {

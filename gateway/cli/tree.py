@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gateway import cli_format as fmt
-from gateway.client_records import Run
+from gateway.cli import format as fmt
+from gateway.client.records import Run
 
 
 def tree_lines(runs: Sequence[Run]) -> list[str]:

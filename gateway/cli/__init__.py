@@ -1,7 +1,7 @@
 """The `laneway` command: decides between the gateway itself and everything else.
 
 `laneway start` must be ready fast and small, so that it is recognised before typer or rich are imported; both never
-enter the gateway's process. All other commands are in `cli_app`.
+enter the gateway's process. All other commands are in `app`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from gateway import cli_errors
+from gateway.cli import errors
+from gateway.cli.words import command_of
 
 
 def main() -> None:
     """The entry point; ends the process with 0, 1 (error), 2 (usage) or 3 (timeout)."""
-    cli_errors.install()
+    errors.install()
     sys.exit(dispatch(sys.argv[1:]))
 
 
@@ -23,31 +24,16 @@ def dispatch(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
     if command_of(arguments) == "start":
         return _start(arguments)
-    from gateway import cli_app  # lazy: the gateway's process never imports typer
+    from gateway.cli import app  # lazy: the gateway's process never imports typer
 
-    return cli_app.main(arguments)
+    return app.main(arguments)
 
 
 def _start(arguments: Sequence[str]) -> int:
     # Start-up is nothing but imports, and all they make stays: the collector would search it in vain, for 0.1 s.
     gc.disable()
-    from gateway import cli_start  # lazy: other commands need no gateway
+    from gateway.cli import start  # lazy: other commands need no gateway
 
     gc.freeze()
     gc.enable()
-    return cli_start.main(arguments)
-
-
-def command_of(arguments: Sequence[str]) -> str | None:
-    """The command's name: the first word that is neither an option nor the value of `--config`."""
-    rest = iter(arguments)
-    for word in rest:
-        if word == "--config":
-            next(rest, None)
-        elif not word.startswith("-"):
-            return word
-    return None
-
-
-if __name__ == "__main__":
-    main()
+    return start.main(arguments)

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway import cli_format as fmt
-from gateway.cli_context import CliContext, fail
-from gateway.cli_output import JsonFlag, print_fields, print_json, print_table, print_text
-from gateway.cli_targets import resolve_target, runs_below
-from gateway.cli_tree import tree_lines
+from gateway.cli import format as fmt
+from gateway.cli.context import CliContext, fail
+from gateway.cli.output import JsonFlag, print_fields, print_json, print_table, print_text
+from gateway.cli.targets import resolve_target, runs_below
+from gateway.cli.tree import tree_lines
 from gateway.client import ApiClient
-from gateway.client_records import ActionReply, Message, Run
+from gateway.client.records import ActionReply, Message, Run
 
 app = typer.Typer(name="subagents", no_args_is_help=True, help="See and control sub-agents.")
 

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from gateway import cli_format as fmt
-from gateway.cli_context import CliContext
-from gateway.cli_output import JsonFlag, print_fields, print_json, print_table, print_text
-from gateway.cli_runs import message_text
+from gateway.cli import format as fmt
+from gateway.cli.context import CliContext
+from gateway.cli.output import JsonFlag, print_fields, print_json, print_table, print_text
+from gateway.cli.runs import message_text
 from gateway.client import ApiClient
-from gateway.client_records import Message, Session
+from gateway.client.records import Message, Session
 
 app = typer.Typer(name="sessions", no_args_is_help=True, help="See and export conversations.")
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway import cli_format as fmt
-from gateway.cli_context import CliContext
-from gateway.cli_output import JsonFlag, print_json, print_table, print_text
+from gateway.cli import format as fmt
+from gateway.cli.context import CliContext
+from gateway.cli.output import JsonFlag, print_json, print_table, print_text
 
 app = typer.Typer(name="outbox", no_args_is_help=True, help="Posts on their way to a channel.")
 

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway import cli_format as fmt
-from gateway.cli_context import FAILED, CliContext, CliError
-from gateway.cli_output import JsonFlag, print_fields, print_json, print_text
-from gateway.client_records import Status
+from gateway.cli import format as fmt
+from gateway.cli.context import FAILED, CliContext, CliError
+from gateway.cli.output import JsonFlag, print_fields, print_json, print_text
+from gateway.client.records import Status
 from gateway.config import ConfigError
 from gateway.starter import Written, write_starter_files
 

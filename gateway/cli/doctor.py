@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway import cli_format as fmt
 from gateway import doctor
-from gateway.cli_context import FAILED, CliContext, run
-from gateway.cli_output import JsonFlag, out, print_json, print_text
-from gateway.doctor_online import online as ask_providers
+from gateway.cli import format as fmt
+from gateway.cli.context import FAILED, CliContext, run
+from gateway.cli.output import JsonFlag, out, print_json, print_text
+from gateway.doctor.online import online as ask_providers
 
 _MARKS = {doctor.Level.OK: ("✓", "green"), doctor.Level.WARN: ("!", "yellow"), doctor.Level.FAIL: ("✗", "red")}
 

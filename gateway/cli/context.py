@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from gateway.client import ApiClient, ApiError, Unreachable
-from gateway.client_find import NoGateway, answering
+from gateway.client.find import NoGateway, answering
 from gateway.config import Config, ConfigError, load_config
 from gateway.config.paths import Paths
 from gateway.keys import direct_key

@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import aiohttp
 
-from gateway import client_records as records
-from gateway.client_events import Event, EventParser, StreamLost
+from gateway.client import records
+from gateway.client.events import Event, EventParser, StreamLost
 
 REQUEST_SECONDS = 60.0
 STREAM_SILENCE_SECONDS = 90.0
