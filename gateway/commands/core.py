@@ -88,11 +88,13 @@ async def _stop(context: CommandContext, rest: str) -> CommandReply:
 def _stop_all(tx: Transaction, context: CommandContext, *, turn_only: bool) -> dict[str, int]:
     session = current(tx, context)
     steps, lifecycle = context.gateway.steps, context.gateway.lifecycle
-    if turn_only:
+    if turn_only and session.turn_seq is not None:
         return {"turns": int(steps.stop_turn(tx, session, "stopped by the user")), "runs": 0, "dropped": 0}
     dropped = [row for row in inbox.pending(tx, session.id, due=False) if row.kind == "user"]
     for row in dropped:
         inbox.drop(tx, row)
+    if turn_only:  # its turn hasn't begun yet, and now never will
+        return {"turns": 0, "runs": 0, "dropped": len(dropped)}
     asked = sessions.same_conversation(tx, session)
     children = [run for each in asked for run in runs.children(tx, each, open_only=True)]
     stopped = sum(lifecycle.stop(tx, run, "stopped by /stop") for run in children)
@@ -105,11 +107,11 @@ def _stop_all(tx: Transaction, context: CommandContext, *, turn_only: bool) -> d
 
 def _stop_text(done: dict[str, int], *, turn_only: bool) -> str:
     turn = "Turn stopped" if done["turns"] else "No turn was running"
+    number = done["dropped"]
+    dropped = f" · {number} waiting message{'s' if number != 1 else ''} dropped" if number else ""
     if turn_only:
-        return f"⚙️ {turn}; sub-agents go on."
-    runs_text = f"{done['runs']} sub-agent{'s' if done['runs'] != 1 else ''} stopped"
-    dropped = f" · {done['dropped']} waiting message{'s' if done['dropped'] != 1 else ''} dropped"
-    return f"⚙️ {turn} · {runs_text}{dropped if done['dropped'] else ''}."
+        return f"⚙️ {turn}{dropped}; sub-agents go on."
+    return f"⚙️ {turn} · {done['runs']} sub-agent{'s' if done['runs'] != 1 else ''} stopped{dropped}."
 
 
 async def _new(context: CommandContext, _rest: str) -> CommandReply:
@@ -173,7 +175,7 @@ async def _usage(context: CommandContext, _rest: str) -> CommandReply:
     lines = [
         f"This conversation: {count(session.tokens_in)} in / {count(session.tokens_out)} out"
         + (f" ({count(session.cache_read)} cached)" if session.cache_read else ""),
-        f"Its {len(below)} sub-agents included: {count(total_in)} in / {count(total_out)} out · "
+        f"With its {len(below)} sub-agents: {count(total_in)} in / {count(total_out)} out · "
         + (money(cost) or "cost unknown (no price is configured: models.providers.*.models[].cost)"),
     ]
     return CommandReply("\n".join(lines), {"input": total_in, "output": total_out, "costUsd": usd(cost)})

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.process import REPOSITORY, Life, Site
+from tests.support.process import REPOSITORY, Ended, Life, Site
 
 IMPORTED = (
     "gateway.cli",
@@ -140,6 +140,7 @@ class NurseryClient:
 
     def __init__(self, folder: Path, path: str) -> None:
         self._folder = folder
+        self._log = folder / "nursery.log"
         self._path = path
         self._numbers = 0
         self._asked: dict[int, tuple[Site, asyncio.Future[Life]]] = {}
@@ -148,7 +149,7 @@ class NurseryClient:
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> NurseryClient:
-        with (self._folder / "nursery.log").open("ab") as errors:
+        with self._log.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.crash.nursery"),
                 stdin=asyncio.subprocess.PIPE,
@@ -189,6 +190,8 @@ class NurseryClient:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             self._told(json.loads(line))
+        for _, asked in self._asked.values():
+            asked.set_exception(Ended(f"the nursery has ended: {self._log.read_text('utf-8')}"))
 
     def _told(self, record: Mapping[str, Any]) -> None:
         number = record["id"]

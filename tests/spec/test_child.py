@@ -266,12 +266,12 @@ async def test_14_a_paused_run_s_clock_stands_still(tmp_path: Path) -> None:
     probes = Probes()
     async with pilot(tmp_path, plugins={"probes": probes}) as p:
         p.on(reply=call("gate", name="g"), role="child", step=1)
-        accepted = await p.spawn(task="t", runTimeoutSeconds=1)
+        accepted = await p.spawn(task="t", runTimeoutSeconds=2)
         await probes.wait_entered("g")
         await p.command("/subagents pause last")
         probes.open("g")
-        await p.wait_until(lambda: any(e.type == "idle" for e in p.events) or "paused" in p.changes(accepted["runId"]))
-        await asyncio.sleep(1.2)  # the very time that must not count
+        await p.wait_until(lambda: "paused" in p.changes(accepted["runId"]))
+        await asyncio.sleep(2.1)  # the very time that must not count
         await p.command("/subagents resume last")
         assert (await p.wait_run(accepted["runId"]))["outcome"] == "ok"
         await p.wait_idle()
@@ -302,14 +302,14 @@ async def test_14_waiting_for_a_person_s_yes_does_not_count(tmp_path: Path) -> N
     """Architecture protocol 6, issue part 8: a child's question goes to the requester's route; no clock runs."""
     async with pilot(tmp_path, config={"tools": {"exec": {"ask": "on-miss", "sandbox": "off"}}}) as p:
         p.on(reply=call("exec", command="echo done > mark.txt"), role="child", step=1)
-        [accepted] = await p.spawn_many([{"task": "t", "runTimeoutSeconds": 1}], thread="asked-here")
+        [accepted] = await p.spawn_many([{"task": "t", "runTimeoutSeconds": 2}], thread="asked-here")
         await p.wait_until(lambda: any(e.type == "approval" for e in p.events))
         [question] = (await p.get("/api/approvals"))["approvals"]
         assert question["runId"] == accepted["runId"]
         [post] = p.posts(session=None, role="notice")
         assert post["route"]["thread"] == "asked-here"
         assert "mark.txt" in post["text"]
-        await asyncio.sleep(1.2)  # the very time that must not count
+        await asyncio.sleep(2.1)  # the very time that must not count
         assert "Allowed" in await p.command(f"/approve {question['id']}")
         assert (await p.wait_run(accepted["runId"]))["outcome"] == "ok"
         assert (p.workspace / "mark.txt").exists()

@@ -22,7 +22,7 @@ from tests.support.pilot import Json, Pilot, pilot, subagents
 
 T = TypeVar("T")
 OFTEN = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,

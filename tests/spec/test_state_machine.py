@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ CAP = 3
 """Runs of the lane at once."""
 MOST = 6
 """Active children."""
-NONE: Any = multiple()
+NONE = cast("Any", multiple())
 """A rule that made nothing."""
 FEW = 8
 EXAMPLES = int(os.environ.get("LANEWAY_EXAMPLES", FEW))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -410,13 +409,14 @@ def _prepare(paths: Paths, config: Mapping[str, Any]) -> None:
     (paths.state / "workspace").mkdir(exist_ok=True)
     paths.config_file.write_text(json.dumps(config), "utf-8")
     if not paths.database.exists():
-        shutil.copyfile(_migrated(), paths.database)
+        paths.database.write_bytes(_migrated())
         paths.database.chmod(0o600)
 
 
 @cache
-def _migrated() -> Path:
+def _migrated() -> bytes:
     """An empty database of today's schema: migrating one for every test would take most of its time."""
-    file = Path(tempfile.mkdtemp(prefix="laneway-tests-")) / "laneway.db"
-    migrate(file)
-    return file
+    with tempfile.TemporaryDirectory(prefix="laneway-tests-") as folder:
+        file = Path(folder) / "laneway.db"
+        migrate(file)
+        return file.read_bytes()
