@@ -16,7 +16,6 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from gateway.cli import app, start
-from gateway.cli import app, start
 from gateway.config import Paths
 from gateway.config.load import parse_text
 from gateway.plugins import Plugin

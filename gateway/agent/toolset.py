@@ -86,7 +86,7 @@ class ToolRunner:
         return await self._store(context, result, decorate)
 
     async def _store(self, context: ToolContext, result: ToolResult, decorate: Callable[[str], str]) -> Message:
-        text = decorate(self._clean(_capped(result.text)))
+        text = decorate(_capped(self._clean(result.text)))
         return await self._database.run(tool_result, context, text, result.error)
 
     def _apply(
@@ -102,7 +102,7 @@ class ToolRunner:
         if tool.apply is None:
             raise TypeError(f"tool `{tool.name}` has no `apply`")
         result = tool.apply(tx, context, arguments)
-        return tool_result(tx, context, decorate(self._clean(_capped(result.text))), result.error)
+        return tool_result(tx, context, decorate(_capped(self._clean(result.text))), result.error)
 
 
 def tool_result(tx: Transaction, context: ToolContext, text: str, error: bool) -> Message:

@@ -21,10 +21,10 @@ CONFIG_TEXT = """\
     defaults: {
       // The model that answers. Without one the first provider with a key in the environment is used
       // (ANTHROPIC_API_KEY, OPENAI_API_KEY, …), and without a key the offline demo.
-      // model: { primary: "anthropic/claude-sonnet-4-5" },
+      // model: { primary: "anthropic/claude-sonnet-5" },
 
       subagents: {
-        // model: "openai/gpt-5-mini",  // a cheaper one for sub-agents
+        // model: "openai/gpt-5.4-mini",  // a cheaper one for sub-agents
         // maxConcurrent: 8,            // how many run at once; the others queue
         // archiveAfterMinutes: 60,
       },
