@@ -142,6 +142,8 @@ class ApprovalBook:
         self._answerable = answerable
         self._expire_ms = int(expire_seconds * 1000)
         self._waiting: dict[_Key, asyncio.Future[Approval]] = {}
+        self._unheard: set[_Key] = set()
+        """Calls that were decided while nobody waited for it: a restart had cut off the wait."""
 
     def approver(self, call: Call) -> CallApprover:
         """The `Approver` for one tool call."""
@@ -169,7 +171,14 @@ class ApprovalBook:
                 approval = future.result() if future.done() else await self._database.run(self._expired, approval.id)
         finally:
             self._waiting.pop(key, None)
+            self._unheard.discard(key)
         return Decision(approval.state is State.ALLOWED, approval.reason or "")
+
+    async def was_only_asked(self, session_id: str, assistant_seq: int, call_index: int) -> bool:
+        """Whether an open call has done nothing yet: it waits for an answer, or for whoever asked to hear it."""
+        key = (session_id, assistant_seq, call_index)
+        approval = await self._database.read(of_call, *key)
+        return approval is not None and (approval.state is State.PENDING or key in self._unheard)
 
     async def decide(self, approval_id: int, *, allowed: bool, always: bool = False, by: str) -> Approval:
         """Answers a question.
@@ -257,7 +266,10 @@ class ApprovalBook:
         return closed
 
     def _wake(self, approval: Approval) -> None:
-        future = self._waiting.get((approval.session_id, approval.assistant_seq, approval.call_index))
+        key = (approval.session_id, approval.assistant_seq, approval.call_index)
+        future = self._waiting.get(key)
+        if future is None and approval.state in (State.ALLOWED, State.DENIED):
+            self._unheard.add(key)
         if future is not None and not future.done():
             future.set_result(approval)
 

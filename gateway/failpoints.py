@@ -1,7 +1,7 @@
 """Places where a test may kill the process: every commit and every effect.
 
-`LANEWAY_FAILPOINT=name:n` kills this process with SIGKILL the n-th time that `name` (`before:reply`) is reached; without
-`:n` the first time.
+`LANEWAY_FAILPOINT=name:n` kills this process with SIGKILL the n-th time that `name` (`before:reply`) is reached,
+without `:n` the first time.
 `LANEWAY_FAILPOINT_LOG=file` appends the name of every point as it is reached, so that a test knows which there are.
 With neither variable set a point costs one comparison.
 """

@@ -112,11 +112,15 @@ class Queues:
         if len(waiting) < queue.cap:
             return None
         if queue.drop == "new":
-            return f"{len(waiting)} messages are waiting already (messages.queue.cap); this one was not taken. /stop drops them."
+            return (
+                f"{len(waiting)} messages are waiting already (messages.queue.cap); this one was not taken. "
+                "/stop drops them."
+            )
         oldest = waiting[0]
         inbox.drop(tx, oldest)
         if queue.drop == "summarize":
-            text = f"(a message of the user was dropped because too many were waiting; it began: {capped(oldest.text, 200)})"
+            began = capped(oldest.text, 200)
+            text = f"(a message of the user was dropped because too many were waiting; it began: {began})"
             inbox.put(tx, session.id, "event", f"dropped:{oldest.id}", text, route=oldest.route)
         return f"Too many messages are waiting (messages.queue.cap {queue.cap}); dropped: “{capped(oldest.text, 80)}”"
 

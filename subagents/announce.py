@@ -70,7 +70,8 @@ def stats_line(tx: Transaction, run: Run, files: TranscriptFiles) -> str:
     runtime = duration((run.ended_at or tx.now) - (run.started_at or run.ended_at or tx.now))
     parts = [
         f"runtime {runtime}",
-        f"tokens {count(total.input)} in{cached} / {count(total.output)} out / {count(total.input + total.output)} total",
+        f"tokens {count(total.input)} in{cached} / {count(total.output)} out / "
+        f"{count(total.input + total.output)} total",
         f"cost {money(total.cost_micro)}" if total.cost_micro is not None else "",
         f"session {run.session_key}",
         f"session id {run.session_id}",

@@ -15,9 +15,9 @@ from gateway.store import idempotency, sessions
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from subagents import targets, texts
+from subagents.admission import Refused, SpawnArguments
 from subagents.control import LOG_DEFAULT, Answer, Control, Origin
 from subagents.scope import Viewer
-from subagents.spawn import Refused, SpawnArguments
 
 ALL = "all"
 HELP = "help"

@@ -25,10 +25,11 @@ from gateway.store.schema import outbox
 from gateway.store.sessions import Session
 from gateway.views import run_json
 from subagents import render, targets, texts
+from subagents.admission import Requester, SpawnArguments
 from subagents.replies import REPLY_SECONDS, Replies
 from subagents.revive import Reviver
 from subagents.scope import Viewer, visible
-from subagents.spawn import Requester, SpawnArguments, Spawner
+from subagents.spawn import Spawner
 
 LOG_DEFAULT = 20
 LOG_MOST = 200

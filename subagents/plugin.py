@@ -16,7 +16,8 @@ from subagents.control import Control
 from subagents.restart import Restart
 from subagents.routes import subagent_routes
 from subagents.schema import output_fault
-from subagents.spawn import KIND, LANE, Spawner, spawn_tool
+from subagents.spawn import KIND, LANE, Spawner
+from subagents.spawn_tool import spawn_tool
 from subagents.texts import active_runs_section
 from subagents.tools import subagent_tools
 
@@ -55,7 +56,7 @@ class SubagentsPlugin:
         restart = Restart(registry, archive)
         registry.run_kind(SubagentKind(registry))
         registry.lane(LaneSpec(LANE, lambda config: config.agents.defaults.subagents.max_concurrent))
-        registry.tool(spawn_tool(registry, spawner))
+        registry.tool(spawn_tool(spawner))
         for tool in subagent_tools(registry, control):
             registry.tool(tool)
         for command in subagent_commands(control):

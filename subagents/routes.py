@@ -25,9 +25,9 @@ from gateway.routes import Route
 from gateway.store import idempotency
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
+from subagents.admission import Refused, SpawnArguments
 from subagents.control import Answer, Control, Origin
 from subagents.replies import REPLY_SECONDS, Reply, reply_text
-from subagents.spawn import Refused, SpawnArguments
 
 WHY = "stopped over the API"
 CHANNEL = "api"

@@ -20,11 +20,11 @@ from gateway.store.database import Transaction
 from gateway.store.sessions import Session
 from gateway.tools.base import Tool, ToolArguments, ToolContext, ToolResult
 from subagents import targets, texts
+from subagents.admission import allowed_agents
 from subagents.control import LOG_DEFAULT, LOG_MOST, Control, Origin
 from subagents.resolve import resolve_model
 from subagents.scope import Viewer
 from subagents.session_tools import session_tools
-from subagents.spawn import allowed_agents
 
 MODEL = "agent"
 """The sender whose list an index of a model refers to."""

@@ -65,7 +65,8 @@ def _capped(text: str, name: str) -> str:
     text = text.strip()
     if len(text) <= FILE_CHARS:
         return text
-    return f"{text[:FILE_CHARS]}\n[… {name} is cut here: {len(text) - FILE_CHARS} characters more; read the file for the rest]"
+    left = len(text) - FILE_CHARS
+    return f"{text[:FILE_CHARS]}\n[… {name} is cut here: {left} characters more; read the file for the rest]"
 
 
 def tooling_section(names: Sequence[str]) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from gateway import approvals
 from gateway.agent.clock import RunClock
 from gateway.agent.messages import ModelRef, Price, ThinkingLevel
 from gateway.agent.pricing import price_of
@@ -179,8 +178,7 @@ class Settings:
 
     async def was_only_asked(self, session_id: str, seq: int, index: int) -> bool:
         """Whether an open call was still waiting for a person's yes, so that it has done nothing yet."""
-        approval = await self._database.read(approvals.of_call, session_id, seq, index)
-        return approval is not None and approval.state is approvals.State.PENDING
+        return await self._approvals.was_only_asked(session_id, seq, index)
 
     def _models(
         self, config: Config, agent: Agent, session: Session, run: Run | None

@@ -57,7 +57,8 @@ def current(file: Path) -> str | None:
             if "alembic_version" not in tables:
                 if tables:
                     raise StoreError(
-                        f"database {file}: it holds tables that aren't Laneway's; move it away or choose another LANEWAY_HOME"
+                        f"database {file}: it holds tables that aren't Laneway's; "
+                        "move it away or choose another LANEWAY_HOME"
                     )
                 return None
             row = raw.execute("select version_num from alembic_version").fetchone()

@@ -144,20 +144,24 @@ async def test_30_cleanup_delete_of_a_nested_child(tmp_path: Path) -> None:
 
 
 async def test_30_what_was_revived_waits_for_its_new_end(tmp_path: Path) -> None:
-    """spec/subagents.md 30: a session that goes on isn't archived under its new run."""
-    async with pilot(tmp_path, config=subagents(archiveAfterMinutes=0.005)) as p:
+    """spec/subagents.md 30: a session that goes on isn't archived under its old run, but after its new one's end."""
+    async with pilot(tmp_path) as p:
         p.on(reply=say("late", hold="again"), role="child", step=2)
         accepted = await p.spawn(task="t")
         await p.wait_run(accepted["runId"])
+        assert (await p.run(accepted["runId"]))["archiveAt"]
         await p.command("/subagents send last go on")
         await p.wait_asked(lambda seen: seen.role == "child" and seen.step == 2)
-        second = (await p.runs())[1]
-        assert second["status"] == "running"
+        first, second = await p.runs()
+        assert (first["archiveAt"], second["status"]) == (None, "running")
+        p.configure(subagents(archiveAfterMinutes=SOON))
+        assert (await p.post("/api/reload")).json["reloaded"]
         p.model.release("again")
         await p.wait_run(second["runId"], "archived")
         await p.wait_idle()
         assert second["sessionKey"] == accepted["childSessionKey"]
         assert len(files(p)) == 1
+        assert {run["transcriptPath"] for run in await p.runs()} == {str(p.paths.session_dir("main") / files(p)[0])}
 
 
 async def test_30_retention_purges_for_good(tmp_path: Path) -> None:

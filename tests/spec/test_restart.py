@@ -12,6 +12,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from gateway.plugins import Registry
 from tests.support.model_script import Call, Reply, call, calls, say
 from tests.support.pilot import KEY, Json, Pilot, pilot, subagents
 from tests.support.probes import Probes
@@ -217,17 +220,36 @@ async def test_24_pauses_and_settings_survive(tmp_path: Path) -> None:
         assert p.model.requests[-1].model == "other"
 
 
-async def test_24_a_question_to_a_person_survives(tmp_path: Path) -> None:
-    """Issue part 8: a question is a row: asked again for the same call it is the same, and the command runs once."""
-    config = {"tools": {"exec": {"ask": "on-miss", "sandbox": "off"}}}
-    async with pilot(tmp_path, config=config) as p:
+class IdleStart:
+    """A plugin that lets no conversation begin to work after a start, until the configuration is reloaded."""
+
+    name = "idle"
+
+    def register(self, registry: Registry) -> None:
+        """Registers what holds the lane."""
+
+        async def hold() -> None:
+            registry.gateway.lanes.set_caps({"main": 0})
+
+        registry.on_startup(hold)
+
+
+@pytest.mark.parametrize("answered_first", [False, True])
+async def test_24_a_question_to_a_person_survives(tmp_path: Path, answered_first: bool) -> None:
+    """Issue part 8: a question is a row: asked again for the same call it is the same, and the command runs once.
+
+    Also where the answer comes before the turn that asked is at work again.
+    """
+    async with pilot(tmp_path, config={"tools": {"exec": {"ask": "on-miss", "sandbox": "off"}}}) as p:
         p.on(reply=call("exec", command="echo hello >> log.txt"), user="^go$", turn_step=1)
         await p.say("go")
         await p.wait_until(lambda: any(e.type == "approval" for e in p.events))
+        p.plugins = {"idle": IdleStart()} if answered_first else {}
         await p.restart()
         [question] = (await p.get("/api/approvals"))["approvals"]
         assert "log.txt" in question["summary"]
         await p.command(f"/approve {question['id']}")
+        await p.post("/api/reload")
         await p.wait_idle()
         assert (p.workspace / "log.txt").read_text() == "hello\n"
         assert sum(e.type == "approval" and e.data["state"] == "pending" for e in p.events) == 1
