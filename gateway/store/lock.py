@@ -9,7 +9,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
+
+LINGER_SECONDS = 2.0
+"""How long a lock whose holder is dead may be held by what it was about to start."""
+LOOK_SECONDS = 0.01
 
 
 class LockHeld(Exception):
@@ -38,18 +43,29 @@ class StateLock:
     def acquire(self) -> None:
         """Takes the lock at once or not at all.
 
+        A process that was killed while it started another one leaves the lock to that for a moment; then this waits.
+
         Raises:
             LockHeld: another process has it.
         """
+        deadline = time.monotonic() + LINGER_SECONDS
+        while not self._taken():
+            pid = holder(self._file)
+            if (pid is not None and _lives(pid)) or time.monotonic() >= deadline:
+                raise LockHeld(self._file, pid)
+            time.sleep(LOOK_SECONDS)  # the kernel wakes only those who would wait without end
+
+    def _taken(self) -> bool:
         descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise LockHeld(self._file, holder(self._file)) from None
+            return False
         os.ftruncate(descriptor, 0)
         os.write(descriptor, json.dumps({"pid": os.getpid()}).encode())
         self._descriptor = descriptor
+        return True
 
     def release(self) -> None:
         """Gives it up; does nothing if it isn't held."""
@@ -82,3 +98,13 @@ def is_held(file: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

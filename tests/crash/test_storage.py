@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import resource
 import sqlite3
@@ -14,6 +15,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from gateway.store.lock import LINGER_SECONDS
 from tests.crash.stage import Stage
 from tests.crash.test_graceful import answered, rows, send
 from tests.support.model_script import Reply, Seen, say
@@ -87,6 +89,20 @@ async def test_a_lock_dies_with_its_holder(crash: Stage, site: Site) -> None:
         await first.exited
     async with gateway(site, crash.start) as second:
         assert await second.stop() == 0
+
+
+async def test_a_lock_that_a_dying_process_has_left_to_another(crash: Stage, site: Site) -> None:
+    """Killed between fork and exec, a gateway's lock lives a moment longer than it; the next one waits for that."""
+    async with gateway(site, crash.start) as first:
+        first.kill()
+        await first.exited
+    with (site.state / "gateway.lock").open("r+") as file:  # names the dead process
+        fcntl.flock(file, fcntl.LOCK_EX)
+        life = await crash.start(site)
+        with pytest.raises(TimeoutError):
+            await life.ready(LINGER_SECONDS / 4)
+    await life.ready()
+    assert await life.stop() == 0
 
 
 async def test_a_newer_schema_is_refused(site: Site) -> None:
