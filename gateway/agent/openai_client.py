@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
-from importlib.util import find_spec
 from typing import Any, NoReturn, cast
 
 import httpx
@@ -25,7 +24,6 @@ from openai import (
     AsyncOpenAI,
     AsyncStream,
     DefaultAioHttpClient,
-    DefaultAsyncHttpxClient,
 )
 
 from gateway.agent.chat_reply import ReplyBuilder
@@ -103,8 +101,7 @@ class OpenAIClient:
 def _http() -> httpx.AsyncClient:
     # httpx's own pool looks at every open connection for every request, and its parser is written in Python: with fifty
     # sub-agents that is half of the gateway's processor time (docs/performance.md). aiohttp is here anyway.
-    kind = DefaultAioHttpClient if find_spec("httpx_aiohttp") else DefaultAsyncHttpxClient
-    return kind(timeout=_TIMEOUT, limits=_LIMITS)
+    return DefaultAioHttpClient(timeout=_TIMEOUT, limits=_LIMITS)
 
 
 async def _body(request: ModelRequest) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from gateway.store.transcript import Message
 
 STARTING = 12
 """Activations that may begin side by side: a burst of new ones must not stand before the turns that are under way in
-the writer's queue. Fewer would spread a batch of children, and so their announcements, over more turns of the parent."""
+the writer's queue. Fewer would spread a batch's announcements over more turns of the parent."""
 
 log = logging.getLogger(__name__)
 

@@ -19,15 +19,14 @@ from typing import Any
 import psutil
 
 from gateway.agent.toolset import INTERRUPTED
-from tests.crash.scene import ALPHA, BETA, Scene
-from tests.crash.script import LABELS, LOG
+from tests.crash.plots import Plot
+from tests.crash.scene import Scene
+from tests.crash.script import LOG
 from tests.crash.sink import NAME, POSTS
 from tests.crash.snapshot import Snapshot, requests
 from tests.support.process import Site
 
 Row = dict[str, Any]
-OUTCOMES = {"one": "ok", "two": "ok", "two-a": "ok", "two-b": "ok", "three": "timeout", "four": "stopped"}
-SAID = {"survey": ALPHA, "check": ALPHA, "watch": BETA, "note": BETA}
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,14 @@ def read(scene: Scene) -> Left:
         )
 
 
-def faults(scene: Scene) -> list[str]:
+def faults(scene: Scene, plot: Plot) -> list[str]:
     """Everything that is wrong."""
     left = read(scene)
     return [
-        *_runs(left),
+        *_runs(left, plot),
         *_announcements(left),
         *_inbox(left),
+        *_said(left, plot),
         *_transcripts(left),
         *_files(left),
         *_requests(left),
@@ -125,28 +125,31 @@ def _calls(message: Row) -> list[Row]:
     return calls or []
 
 
-def _runs(left: Left) -> Iterator[str]:
+def _runs(left: Left, plot: Plot) -> Iterator[str]:
     """Every run ends, as it should; none is there twice."""
-    labels = Counter(run["label"] for run in left.runs)
-    if labels != Counter(LABELS):
-        yield f"the runs are {dict(labels)}"
+    outcomes: defaultdict[str, list[str]] = defaultdict(list)
     for run in left.runs:
-        if run["status"] != "done" or run["outcome"] != OUTCOMES[run["label"]]:
-            yield f"run {run['label']} is {run['status']}, {run['outcome']}: {run['error']}"
+        outcomes[run["label"]].append(run["outcome"])
+        if run["status"] != "done":
+            yield f"run {run['label']} is {run['status']}"
+    if outcomes != {label: list(all_of) for label, all_of in plot.outcomes.items()}:
+        yield f"the runs ended as {dict(outcomes)}: {[run['error'] for run in left.runs if run['error']]}"
 
 
 def _announcements(left: Left) -> Iterator[str]:
     """Each run announces once, into the transcript of who asked for it, on the route of the asking message."""
     for run in left.runs:
         rows = [row for row in left.inbox if row["dedupe"] == f"announce:{run['id']}"]
-        told = [row for row in left.messages[run["requester_id"]] if _announces(row, run)]
-        everywhere = sum(_announces(row, run) for each in left.messages.values() for row in each)
-        if not len(rows) == len(told) == everywhere == 1:
-            yield f"run {run['label']} has {len(rows)} inbox rows, {len(told)} announcements, {everywhere} everywhere"
-        elif told[0]["inbox_id"] != rows[0]["id"] or rows[0]["route"] != run["route"]:
-            yield f"the announcement of {run['label']} isn't its inbox row, or has another route"
+        told = [row["inbox_id"] for row in left.messages[run["requester_id"]] if _announces(row, run)]
+        if len(rows) != 1 or told.count(rows[0]["id"]) != 1:
+            yield f"run {run['label']} has {len(rows)} inbox rows and is announced by those of {told}"
+        elif rows[0]["route"] != run["route"]:
+            yield f"run {run['label']} is announced on the route {rows[0]['route']}, not {run['route']}"
         if run["announced_at"] is None:
             yield f"run {run['label']} doesn't know that it was announced"
+    told_at_all = sum(row["kind"] == "announce" for rows in left.messages.values() for row in rows)
+    if told_at_all != len(left.runs):
+        yield f"{len(left.runs)} runs made {told_at_all} announcements"
 
 
 def _announces(message: Row, run: Row) -> bool:
@@ -168,13 +171,17 @@ def _inbox(left: Left) -> Iterator[str]:
             yield f"inbox row {row['dedupe']} is {row['state']} and stands at {places}"
     if consumers:
         yield f"messages came from inbox rows that aren't there: {dict(consumers)}"
-    for word, key in SAID.items():
-        found = [row for row in left.inbox if row["kind"] == "user" and row["text"] == f"DO {word}"]
+
+
+def _said(left: Left, plot: Plot) -> Iterator[str]:
+    """What was said, and repeated until it was acknowledged, is there once."""
+    for text, key in plot.said.items():
+        found = [row for row in left.inbox if row["kind"] == "user" and row["text"] == text]
         if [left.sessions[row["session_id"]]["key"] for row in found] != [key]:
-            yield f"DO {word} was accepted {len(found)} times"
+            yield f"`{text}` was accepted {len(found)} times"
     steers = [row for row in left.inbox if row["kind"] == "steer"]
-    if len(steers) != 1:
-        yield f"one steer was sent, {len(steers)} are there"
+    if len(steers) != plot.steers:
+        yield f"{plot.steers} times a sub-agent was steered, {len(steers)} rows are there"
 
 
 def _transcripts(left: Left) -> Iterator[str]:
@@ -224,14 +231,15 @@ def _files(left: Left) -> Iterator[str]:
 
 def _requests(left: Left) -> Iterator[str]:
     """No stored answer is asked for again, and none twice in one life."""
-    times = Counter(left.asked)
+    summarised = {row["key"] for row in left.sessions.values() if row["summary_seq"] is not None}
+    times = Counter(one for one in left.asked if one[0] not in summarised)  # their positions begin anew
     for (key, step), count in times.items():
         allowed = 1 + sum(death.answers.get(key, 0) < step and key not in death.archived for death in left.deaths)
         if count > allowed:
             yield f"answer {step} of {key} was asked for {count} times, with {allowed} that may be"
     for death in left.deaths:
         for key, step in left.asked[death.requests :]:
-            if step <= death.answers.get(key, 0) or key in death.archived:
+            if key not in summarised and (step <= death.answers.get(key, 0) or key in death.archived):
                 yield f"answer {step} of {key} was stored when the gateway died, and asked for again"
 
 
@@ -265,9 +273,9 @@ def _posts(left: Left) -> Iterator[str]:
         if session["kind"] != "main":
             continue
         final = {row["seq"]: row["text"] for row in left.messages[session_id] if _is_final(row)}
-        posted = [(row["seq"], row["text"]) for row in left.outbox if row["session_id"] == session_id]
-        if sorted(posted) != sorted(final.items()):
-            yield f"{session['key']}: final texts {final} were posted as {posted}"
+        posts = [row for row in left.outbox if row["session_id"] == session_id and row["seq"] is not None]
+        if sorted((row["seq"], row["text"]) for row in posts) != sorted(final.items()):
+            yield f"{session['key']}: final texts {final} were posted as {[(row['seq'], row['text']) for row in posts]}"
     for row in left.outbox:
         if row["state"] != "delivered":
             yield f"post {row['id']} is {row['state']}: {row['error']}"

@@ -1,4 +1,4 @@
-"""The scene of the crash tests: two conversations, six sub-agents, and a person who doesn't notice the crashes.
+"""The scene of the crash tests: a gateway in several lives, and a person who doesn't notice the deaths between.
 
 `play` starts a gateway on a fresh site, says what the person says, kills and starts as planned, and returns with
 everything settled and the gateway stopped; `checks.py` looks at what is left.
@@ -18,8 +18,6 @@ import aiohttp
 from tests.crash.snapshot import Snapshot, snapshot
 from tests.support.process import KILLED, Life, Site, Start
 
-ALPHA = "agent:main:alpha"
-BETA = "agent:main:beta"
 PATIENCE_SECONDS = 60.0
 NET_SECONDS = 1.0
 """Below the events: how long nobody is told of anything before the person looks again."""
@@ -58,12 +56,12 @@ class Scene:
 
     site: Site
     start: Start
+    act: Callable[[Person], Awaitable[None]]
+    """What the person does."""
     plan: Sequence[Death] = ()
     """How each life ends, beginning with the first; those after it end well."""
     points_log: str = ""
     """File that gets the name of every failpoint that the first lives reach."""
-    act: Callable[[Person], Awaitable[None]] | None = None
-    """What the person does; None: all that there is."""
     deaths: list[Snapshot] = field(default_factory=list[Snapshot])
     lives: int = 0
 
@@ -110,7 +108,7 @@ class Scene:
         listening = asyncio.create_task(person.listen(), name=f"events of {self.site.model}")
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await (self.act(person) if self.act else person.act())
+                await self.act(person)
             self._stopping = True
             if self._life is not None:
                 self._life.terminate()
@@ -161,6 +159,10 @@ class Gone(Exception):
     """The gateway doesn't answer: it is being killed, or has been."""
 
 
+class Refused(AssertionError):
+    """The gateway refuses a request. The text is its answer."""
+
+
 class Person:
     """Says things, repeats them until they are acknowledged, and watches the events to know when to go on."""
 
@@ -170,18 +172,6 @@ class Person:
         self._news = asyncio.Event()
         self._last_event = "0"
         self.waits_for = ""
-
-    async def act(self) -> None:
-        """Everything that the person does."""
-        await self.say(ALPHA, "DO survey", "survey")
-        await self.say_to_sink(BETA, "DO watch", "watch")
-        await self.say_to_sink(BETA, "DO note", "note")
-        await self.until("survey, watch and note are answered", self._answered)
-        await self.say(ALPHA, "DO check", "check", thread="side")
-        await self.until("check is answered on its own thread", self._checked)
-        await self.stop("four")
-        await self.say(ALPHA, "/subagents steer two GO ON", "steer")
-        await self.until("everything is idle", self.idle)
 
     async def say(self, key: str, text: str, number: str, thread: str | None = None) -> None:
         """A message, or a slash command, over the control API."""
@@ -194,9 +184,28 @@ class Person:
 
     async def stop(self, label: str) -> None:
         """Stops the run with this label."""
-        found = await self._insistently("GET", f"/api/runs?limit=500&session={quote(BETA)}")
-        run_id = next(run["runId"] for run in found["runs"] if run["label"] == label)
+        run_id = (await self._run(label))["runId"]
         await self._insistently("POST", f"/api/runs/{run_id}/stop", {}, {"Idempotency-Key": f"stop-{label}"})
+
+    async def allow(self) -> bool:
+        """Says yes to whatever is asked; whether anything was."""
+        waiting = (await self._ask("GET", "/api/approvals"))["approvals"]
+        for approval in waiting:
+            with contextlib.suppress(Refused):
+                await self._ask("POST", f"/api/approvals/{approval['id']}", {"decision": "allow"})
+        return bool(waiting)
+
+    async def is_run(self, label: str, status: str) -> bool:
+        """Whether the newest run with this label has this status."""
+        return (await self._run(label))["status"] == status
+
+    async def is_busy(self, key: str) -> bool:
+        """Whether a turn of a session is under way."""
+        return bool((await self._ask("GET", f"/api/sessions/{quote(key)}"))["busy"])
+
+    async def _run(self, label: str) -> Any:
+        found = await self._insistently("GET", "/api/runs?limit=500")
+        return next(run for run in found["runs"] if run["label"] == label)
 
     async def until(self, what: str, true: Callable[[], Awaitable[bool]]) -> None:
         """Waits, looking again at every event."""
@@ -230,12 +239,6 @@ class Person:
         posts = await self._ask("GET", "/api/outbox")
         return all(session["idle"] for session in found["sessions"]) and not posts["posts"]
 
-    async def _answered(self) -> bool:
-        return await self.heard(ALPHA, "survey") and await self.heard(BETA, "watch", "note")
-
-    async def _checked(self) -> bool:
-        return await self.heard(ALPHA, "check")
-
     async def heard(self, key: str, *words: str) -> bool:
         """Whether a session's assistant has named all these in its final texts."""
         found = await self._ask("GET", f"/api/sessions/{quote(key)}/transcript?limit=500&tools=1")
@@ -262,7 +265,8 @@ class Person:
                 text = await response.text()
                 if response.status >= 500:
                     raise Gone(text)
-                assert response.status < 300, f"{method} {path}: {response.status} {text}"
+                if response.status >= 300:
+                    raise Refused(f"{method} {path}: {response.status} {text}")
                 return await response.json()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Gone(str(error)) from error
@@ -271,6 +275,6 @@ class Person:
         return {"Authorization": f"Bearer {self._scene.site.token()}"}
 
 
-_NEWS = (b"event: message", b"event: idle", b"event: delivery")
+_NEWS = (b"event: message", b"event: idle", b"event: delivery", b"event: approval", b"event: run")
 _ENDLESS = aiohttp.ClientTimeout(total=None)
 _SHORT = aiohttp.ClientTimeout(total=15)

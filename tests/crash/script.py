@@ -15,14 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.model_script import Call, Reply, Seen, calls, say
+from gateway.agent.compaction import INSTRUCTION
+from tests.support.model_script import Call, Reply, Seen, calls, fail, say
 from tests.support.model_server import ScriptedModelServer
 
 LOG = "runs.log"
 """File in the workspace to which every effect writes its own word."""
 NEVER = "never"
 _SESSION = re.compile(r"session: (agent:\S+)")
-_ORDER = re.compile(r"^DO (\w+)", re.MULTILINE)
+_ORDER = re.compile(r"^DO ([\w-]+)", re.MULTILINE)
 _REPORT = re.compile(r"^Sub-agent “([\w-]+)”", re.MULTILINE)
 _TASK = re.compile(r"^TASK ([\w-]+)", re.MULTILINE)
 _STEERED = "GO ON"
@@ -45,13 +46,13 @@ ORDERS: Mapping[str, tuple[Call, ...]] = {
     "check": (Call("ls", {"path": "."}),),
     "note": (Call("write", {"path": "note.md", "content": "noted"}),),
     "look": (Call("ls", {"path": "."}),),
+    "ask": (logged("ask"),),
+    "family": (spawn("broken", budgetTokens=1_000_000), spawn("frail")),
     "doom": (spawn("poison"), spawn("two-b")),
     "search": (spawn("two-b"), spawn("one")),
     "hang": (spawn("three"), spawn("one")),
 }
 """What a main session does when a person says `DO <name>`."""
-LABELS = ("one", "two", "two-a", "two-b", "three", "four")
-"""The sub-agents of the whole scene."""
 
 
 class Script:
@@ -62,6 +63,8 @@ class Script:
 
     def answer(self, seen: Seen) -> Reply:
         """One answer; notes the request first."""
+        if INSTRUCTION in seen.last_user:
+            return say("a summary")
         found = _SESSION.search(seen.system)
         key = found[1] if found else "?"
         with (self._folder / f"{seen.model}.requests").open("a") as file:
@@ -80,7 +83,7 @@ class Script:
         new = sorted(_new(seen))
         if new == ["four"]:
             return say("NO_REPLY")
-        return say(f"heard {' '.join(new) or 'nothing'}")
+        return say(f"heard {' '.join(new) or 'nothing'}", hold=NEVER if "dawdle" in new else None)
 
     def _child(self, seen: Seen) -> Reply:
         name = _TASK.findall(seen.first_user)[0]
@@ -91,6 +94,10 @@ class Script:
             return made[seen.step - 1]
         if name == "poison":
             _kill_gateway(seen)
+        if name == "broken":
+            return fail(400, "this provider refuses everything")
+        if name == "frail" and _STEERED not in "\n".join(seen.users):
+            return _looks(seen)
         if name in ("three", "four", "poison"):
             return say("too late", hold=NEVER)
         return say(f"{name} done")
@@ -103,9 +110,13 @@ class Script:
         if heard < {"two-a", "two-b"}:
             return say(f"two waits, heard {' '.join(sorted(heard))}")
         if _STEERED not in said:
-            # Stays at work until the person has spoken; each look is another one, or it would be taken for a loop.
-            return Reply(calls=(Call("glob", {"pattern": f"{seen.step}*"}),), delay=_LOOK_SECONDS)
+            return _looks(seen)
         return say("two done")
+
+
+def _looks(seen: Seen) -> Reply:
+    """Stays at work until the person has spoken; each look is another one, or it would be taken for a loop."""
+    return Reply(calls=(Call("glob", {"pattern": f"{seen.step}*"}),), delay=_LOOK_SECONDS)
 
 
 _STEPS: Mapping[str, tuple[Reply, ...]] = {
@@ -118,6 +129,8 @@ _STEPS: Mapping[str, tuple[Reply, ...]] = {
     "three": (),
     "four": (calls(logged("four-1", "; sleep 300")),),
     "poison": (),
+    "broken": (),
+    "frail": (),
 }
 """What a sub-agent does first, one reply a step."""
 

@@ -15,6 +15,7 @@ from gateway.store.migrate import migrate
 from tests.crash import sink
 from tests.crash.checks import Left, faults, read
 from tests.crash.nursery import NurseryClient
+from tests.crash.plots import DAY, Plot
 from tests.crash.scene import Death, Person, Scene, Unsettled
 from tests.support.process import REPOSITORY, Ended, Site, Start, model_server, start
 
@@ -51,32 +52,33 @@ class Stage:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._count = 0
 
-    def site(self, **subagents: Any) -> Site:
+    def site(self, plot: Plot = DAY, **subagents: Any) -> Site:
         """A fresh site for one scene; nested sub-agents are allowed, and what else is said of sub-agents."""
         self._count += 1
         model = f"scene-{self._count}"
         env = {"PYTHONPATH": f"{self._plugins}{os.pathsep}{REPOSITORY}"}
         defaults = {"model": {"primary": f"scripted/{model}"}, "subagents": {"maxSpawnDepth": 2, **subagents}}
-        site = Site(self.folder / model, self._model_url, model, env).prepare({"agents": {"defaults": defaults}})
+        site = Site(self.folder / model, self._model_url, model, plot.window, env)
+        site.prepare({"agents": {"defaults": defaults}, **plot.config})
         shutil.copy(self._migrated, site.database)  # a migration is a third of a scene's time
         return site
 
     async def act(self, act: Callable[[Person], Awaitable[None]], plan: Sequence[Death] = (), **subagents: Any) -> Left:
         """Plays a scene of one's own and returns what it leaves."""
-        scene = Scene(self.site(**subagents), self.start, plan, act=act)
+        scene = Scene(self.site(**subagents), self.start, act, plan)
         await scene.play()
         assert scene.as_planned, f"{len(scene.deaths)} of {len(plan)} deaths took place"
         return read(scene)
 
-    async def play(self, name: str, plan: Sequence[Death] = (), points_log: str = "") -> Result:
+    async def play(self, name: str, plan: Sequence[Death] = (), plot: Plot = DAY, points_log: str = "") -> Result:
         """Plays one scene and checks what it leaves; what went well leaves no files."""
         async with self._room:
-            scene = Scene(self.site(), self.start, plan, points_log)
+            scene = Scene(self.site(plot), self.start, plot.act, plan, points_log)
             try:
                 await scene.play()
             except (Unsettled, Ended, AssertionError) as error:
                 return Result(name, scene, (str(error),))
-            found = tuple(await asyncio.to_thread(faults, scene))
+            found = tuple(await asyncio.to_thread(faults, scene, plot))
             if not found:
                 await asyncio.to_thread(shutil.rmtree, scene.site.folder)
             return Result(name, scene, found)

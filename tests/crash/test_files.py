@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.checks import Left, faults, read
+from tests.crash.plots import DAY
 from tests.crash.scene import Scene
 from tests.crash.stage import Stage
 
@@ -21,9 +22,9 @@ def files(left: Left) -> dict[Path, bytes]:
 
 async def test_22_lost_transcript_files_are_written_again(crash: Stage) -> None:
     """One is gone, one is cut off in the middle of a line, one is empty."""
-    scene = Scene(crash.site(), crash.start)
+    scene = Scene(crash.site(), crash.start, DAY.act)
     await scene.play()
-    assert faults(scene) == []
+    assert faults(scene, DAY) == []
     before = files(read(scene))
     gone, cut, empty, *_ = before
     gone.unlink()
@@ -33,4 +34,4 @@ async def test_22_lost_transcript_files_are_written_again(crash: Stage) -> None:
     await life.ready()
     assert await life.stop() == 0
     assert files(read(scene)) == before
-    assert faults(scene) == []
+    assert faults(scene, DAY) == []

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from tests.crash.checks import Left
-from tests.crash.scene import ALPHA, BETA, ByModel, Person, Point
+from tests.crash.plots import ALPHA, BETA
+from tests.crash.scene import ByModel, Person, Point
 from tests.crash.stage import Stage
 
 THREE_TIMES = (ByModel(), ByModel(), ByModel())

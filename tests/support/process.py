@@ -38,6 +38,8 @@ class Site:
     """Base URL of the scripted model server."""
     model: str = "scripted"
     """The only model; a script may tell sites apart by it."""
+    window: int = 200_000
+    """Of the model, in tokens."""
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     """Variables beside the usual ones."""
 
@@ -101,13 +103,13 @@ class Site:
             yield raw
 
     def _usual(self) -> dict[str, Any]:
+        price = {"input": 1, "output": 2}
+        model = {"id": self.model, "contextWindow": self.window, "maxTokens": 4096, "cost": price}
         provider = {
             "baseUrl": self.model_url,
             "api": "openai-completions",
             "apiKey": "scripted-key",
-            "models": [
-                {"id": self.model, "contextWindow": 200_000, "maxTokens": 4096, "cost": {"input": 1, "output": 2}}
-            ],
+            "models": [model],
         }
         return {
             "gateway": {"port": 0, "drainSeconds": 20},
