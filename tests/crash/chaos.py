@@ -15,15 +15,19 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tests.crash.plots import DAY, EVENING, Plot
 from tests.crash.scene import Moment
 from tests.crash.stage import AT_ONCE, Result, Stage, stage
 
+PLOTS = (DAY, EVENING)
 KILLS_PER_SCENE = 2
 """A third death might be the end of a session that was not to blame (spec/subagents.md 23)."""
 SHORTEST_SECONDS = 0.01
+ENOUGH = 6
+"""Scenes that fail, and it is given up."""
 MOST_SCENES = 3
 """Scenes for each one that is needed: moments that come after the end of a life kill nobody."""
 
@@ -45,8 +49,10 @@ async def chaos(folder: Path, kills: int, seed: int, *, forked: bool = True) -> 
 
         async def work() -> None:
             nonlocal done
-            while done < kills and (plan := next(plans, None)) is not None:
-                result = await crash.play(" and ".join(f"killed after {each.seconds:.3f} s" for each in plan), plan)
+            while done < kills and len(wrong) < ENOUGH and (chosen := next(plans, None)) is not None:
+                plot, plan = chosen
+                name = " and ".join(f"killed after {each.seconds:.3f} s" for each in plan)
+                result = await crash.play(name, plan, plot)
                 done += len(result.scene.deaths)
                 wrong.extend(_told(result))
 
@@ -58,18 +64,24 @@ def _told(result: Result) -> list[str]:
     return [result.told()] if result.faults else []
 
 
-async def _usual_seconds(crash: Stage) -> float:
-    """How long a life takes on this machine with so many at once."""
+async def _usual_seconds(crash: Stage) -> dict[str, float]:
+    """How long the life of each plot takes on this machine with so many at once."""
+    return {plot.name: await _seconds(crash, plot) for plot in PLOTS}
+
+
+async def _seconds(crash: Stage, plot: Plot) -> float:
     begun = time.monotonic()
-    results = await asyncio.gather(*(crash.play("undisturbed") for _ in range(AT_ONCE)))
+    results = await asyncio.gather(*(crash.play("undisturbed", plot=plot) for _ in range(AT_ONCE)))
     wrong = [result.told() for result in results if result.faults]
     assert not wrong, "\n".join(wrong)
     return time.monotonic() - begun
 
 
-def _plans(rng: random.Random, kills: int, usual: float) -> Iterator[tuple[Moment, ...]]:
+def _plans(rng: random.Random, kills: int, usual: Mapping[str, float]) -> Iterator[tuple[Plot, tuple[Moment, ...]]]:
     for _ in range(1 + MOST_SCENES * kills // KILLS_PER_SCENE):
-        yield tuple(Moment(rng.uniform(SHORTEST_SECONDS, usual)) for _ in range(min(kills, KILLS_PER_SCENE)))
+        plot = rng.choice(PLOTS)
+        moments = (rng.uniform(SHORTEST_SECONDS, usual[plot.name]) for _ in range(min(kills, KILLS_PER_SCENE)))
+        yield plot, tuple(map(Moment, moments))
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ LONG = "word " * 5_000
 class Plot:
     """One story."""
 
+    name: str
     act: Callable[[Person], Awaitable[None]]
     outcomes: Mapping[str, tuple[str, ...]]
     """Of all runs, by label, oldest first."""
@@ -82,6 +83,7 @@ async def _allowed(person: Person) -> bool:
 
 
 DAY = Plot(
+    "day",
     _day,
     outcomes={
         "one": ("ok",),
@@ -95,6 +97,7 @@ DAY = Plot(
     steers=1,
 )
 EVENING = Plot(
+    "evening",
     _evening,
     outcomes={"broken": ("error",), "frail": ("ok", "ok")},
     said={"DO ask": GAMMA, "DO family": GAMMA, "DO dawdle": GAMMA, "DO look": GAMMA},

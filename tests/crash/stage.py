@@ -49,7 +49,8 @@ class Stage:
         self._plugins = plugins
         self._migrated = folder / "migrated.db"
         migrate(self._migrated)
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self.room = asyncio.Semaphore(AT_ONCE)
+        """To be entered for each scene."""
         self._count = 0
 
     def site(self, plot: Plot = DAY, **subagents: Any) -> Site:
@@ -72,16 +73,15 @@ class Stage:
 
     async def play(self, name: str, plan: Sequence[Death] = (), plot: Plot = DAY, points_log: str = "") -> Result:
         """Plays one scene and checks what it leaves; what went well leaves no files."""
-        async with self._room:
-            scene = Scene(self.site(plot), self.start, plot.act, plan, points_log)
-            try:
-                await scene.play()
-            except (Unsettled, Ended, AssertionError) as error:
-                return Result(name, scene, (str(error),))
-            found = tuple(await asyncio.to_thread(faults, scene, plot))
-            if not found:
-                await asyncio.to_thread(shutil.rmtree, scene.site.folder)
-            return Result(name, scene, found)
+        scene = Scene(self.site(plot), self.start, plot.act, plan, points_log)
+        try:
+            await scene.play()
+        except (Unsettled, Ended, AssertionError) as error:
+            return Result(name, scene, (str(error),))
+        found = tuple(await asyncio.to_thread(faults, scene, plot))
+        if not found:
+            await asyncio.to_thread(shutil.rmtree, scene.site.folder)
+        return Result(name, scene, found)
 
 
 @asynccontextmanager
