@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from gateway.agent.compaction import INSTRUCTION
 from tests.support.model_script import Call, Reply, Seen, calls, fail, say
 from tests.support.model_server import ScriptedModelServer
@@ -162,8 +164,11 @@ def _kill_gateway(seen: Seen) -> None:
     """An answer that is the death of whoever asks for it."""
     place = re.search(r"working folder is (\S+)/workspace", seen.system)
     assert place is not None
-    holder = json.loads((Path(place[1]) / "gateway.lock").read_text("utf-8"))
-    os.kill(int(holder["pid"]), signal.SIGKILL)
+    state = Path(place[1])
+    pid = int(json.loads((state / "gateway.lock").read_text("utf-8"))["pid"])
+    # A request may be read when its sender is dead already, and its number somebody else's.
+    if Path(psutil.Process(pid).cwd()) == state.parent:
+        os.kill(pid, signal.SIGKILL)
 
 
 def rules(server: ScriptedModelServer) -> None:
