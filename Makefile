@@ -46,7 +46,7 @@ $(READY): requirements.lock pyproject.toml
 
 lock: $(READY)  # after a change of the dependencies in pyproject.toml; needs uv
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-		--no-annotate --extra dev pyproject.toml --output-file requirements.lock
+		--no-annotate --all-extras pyproject.toml --output-file requirements.lock
 	@sed -i '1i # Every package that Laneway and its tests use, pinned with hashes. Made by `make lock`.' requirements.lock
 
 clean:
