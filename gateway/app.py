@@ -34,16 +34,20 @@ from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
 from gateway.config.reload import diff_restart
 from gateway.delivery import Delivery
 from gateway.events import EventLog
+from gateway.guests import Guests
 from gateway.http.auth import own_token
 from gateway.http.channels import http_channels
 from gateway.http.server import HttpServer
-from gateway.inbound import GatewayIntake, Queues
+from gateway.inbound import Inbound, Queues
 from gateway.lanes.local import LocalLanes
 from gateway.lifecycle import Lifecycle
 from gateway.metrics import Metrics
-from gateway.plugins import LaneSpec, Plugin, Registry, load_plugins
+from gateway.plugins import Chore, LaneSpec, Plugin, Registry, load_plugins
 from gateway.posting import Posting
+from gateway.presence import Presence
+from gateway.reception import Reception
 from gateway.recovery import Recovery
+from gateway.relay import Relay
 from gateway.store.database import Database, Transaction
 from gateway.store.lock import StateLock
 from gateway.store.open import open_database
@@ -118,8 +122,10 @@ class Gateway:
         self.lanes = LocalLanes(self._caps(config), self.metrics.started)
         self.metrics.watch_lanes(self.lanes.stats)
         self.files = TranscriptFiles(self.paths, sync=config.database.durability == "full")
-        self.deliverer = Delivery(database, self.registry.channels, self.events)
-        self.posting = Posting(self.registry.channels, self.events, self.deliverer.wake)
+        self.relay = Relay(database, self.registry.channels)
+        self.presence = Presence(self.registry.channels)
+        self.deliverer = Delivery(database, self.registry.channels, self.events, self.relay)
+        self.posting = Posting(self.registry.channels, self.events, self.presence, self.deliverer.wake)
         self.asking = Asking(self.posting, self.events)
         self.approvals = ApprovalBook(database, notify=self.asking.notify, answerable=self.asking.answerable)
         self.lifecycle = Lifecycle(
@@ -127,6 +133,7 @@ class Gateway:
             self.events,
             self.metrics,
             self.files,
+            self.posting,
             self.registry.run_kinds,
             self._current,
             self.approvals.withdraw,
@@ -139,9 +146,12 @@ class Gateway:
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
-        self.intake = GatewayIntake(self, database, self.queues, self.registry.commands, self.metrics)
+        self.guests = Guests(self.lanes, self.lifecycle, self.posting, self.queues, self._current, self.ring)
+        inbound = Inbound(self, database, self.queues, self.registry.commands, self.metrics)
+        self.intake = Reception(database, inbound, self.queues, self.guests, self.posting, self._current)
         self.recovery = Recovery(self.lifecycle, self.posting)
         self.http = HttpServer(self)
+        self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
         self.upkeep = Upkeep(database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
         self.registry.composed = self
 
@@ -174,7 +184,9 @@ class Gateway:
         self.paths.gateway_json.unlink(missing_ok=True)
         await self.lanes.drain(self.config.gateway.drain_seconds)
         await self.upkeep.stop()
+        await self.presence.stop()
         await self.deliverer.stop()
+        await self.relay.stop()
         # Only now: a channel that stops can't finish a post. What it still takes in is stored, and waits for a start.
         for channel in self.registry.channels.values():
             await channel.stop()
@@ -227,7 +239,7 @@ class Gateway:
             self.registry.channel(channel)
 
     def _make_turns(self) -> Turns:
-        asker = Asker(self.database, self.steps, self.models, self.settings, self.events, self.metrics)
+        asker = Asker(self.database, self.steps, self.models, self.settings, self.events, self.metrics, self.relay)
         return Turns(
             Parts(
                 self.database,
@@ -239,6 +251,12 @@ class Gateway:
                 self.registry.check_output,
             )
         )
+
+    async def _next_thread(self) -> int | None:
+        return await self.database.read(self.guests.next_due)
+
+    async def _give_back_threads(self) -> None:
+        await self.database.run(self.guests.overdue)
 
     def _current(self) -> Config:
         return self.config

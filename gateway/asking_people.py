@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.approvals import Approval, State
 from gateway.events import EventLog
-from gateway.posting import Posting
+from gateway.posting import Choice, Posting
 from gateway.routes import Route
 from gateway.store import sessions
 from gateway.store.database import Transaction
@@ -51,13 +51,21 @@ class Asking:
         if approval.state is not State.PENDING or session is None or approval.route is None:
             return
         asker = self._asker(tx, session)
-        self.posting.notice(tx, asker, approval.route.to_json(), question_text(approval))
+        self.posting.notice(tx, asker, approval.route.to_json(), question_text(approval), choices(approval))
 
     def _asker(self, tx: Transaction, session: sessions.Session) -> sessions.Session:
         """The conversation that a child's question is asked in: that of the main session above it."""
         while session.parent_id and (above := sessions.find(tx, session.parent_id)):
             session = above
         return session
+
+
+def choices(approval: Approval) -> list[Choice]:
+    """The answers that can be given with a button."""
+    allow = [Choice("Allow", f"/approve {approval.id}", "primary")]
+    if approval.pattern:
+        allow.append(Choice("Always allow", f"/approve {approval.id} always"))
+    return [*allow, Choice("Deny", f"/deny {approval.id}", "danger")]
 
 
 def question_text(approval: Approval) -> str:

@@ -14,8 +14,11 @@ import random
 from collections.abc import Mapping
 
 from gateway import failpoints
+from gateway.cards import Card, buttons_from
+from gateway.channel import Channel, DeliveryError, Post
 from gateway.events import EventLog
-from gateway.routes import Channel, DeliveryError, Post, Route
+from gateway.relay import Relay
+from gateway.routes import Route
 from gateway.store import outbox
 from gateway.store.database import Database, Transaction
 from gateway.store.outbox import State
@@ -35,8 +38,9 @@ log = logging.getLogger(__name__)
 class Delivery:
     """Owns the sending of every outbox row of channels that post."""
 
-    def __init__(self, database: Database, channels: Mapping[str, Channel], events: EventLog) -> None:
+    def __init__(self, database: Database, channels: Mapping[str, Channel], events: EventLog, relay: Relay) -> None:
         self._database = database
+        self._relay = relay
         self._channels = channels
         self._events = events
         self._sending: dict[str, asyncio.Task[None]] = {}
@@ -102,10 +106,12 @@ class Delivery:
         try:
             platform_id = await self._post(post)
         except DeliveryError as error:
-            await self._database.run(self._failed, post.id, str(error), error.permanent, error.retry_after)
+            await self._database.run(
+                self._failed, post.id, str(error), error.permanent, error.retry_after, error.uncertain
+            )
         except Exception as error:  # the border to a channel: whatever breaks in it, the route goes on
             log.exception("post %s (session %s): channel `%s` broke", post.id, post.session_key, channel_of(post))
-            await self._database.run(self._failed, post.id, f"{type(error).__name__}: {error}", True, None)
+            await self._database.run(self._failed, post.id, f"{type(error).__name__}: {error}", True, None, False)
         else:
             await self._database.run(self._delivered, post.id, platform_id)
 
@@ -117,11 +123,10 @@ class Delivery:
                 f"no channel `{route.channel}` is configured; configure it, then: laneway outbox retry {post.id}",
                 permanent=True,
             )
+        shown = await self._relay.settle(post.id) or post.platform_id
         failpoints.hit("effect:post")
         try:
-            platform_id = await channel.post(
-                Post(post.id, route, post.text, recovered=post.recovered, replaces=post.platform_id)
-            )
+            platform_id = await channel.post(_outgoing(post, route, shown))
         finally:
             failpoints.hit("effected:post")
         return platform_id
@@ -132,15 +137,26 @@ class Delivery:
             post_id,
             state=State.DELIVERED,
             platform_id=platform_id,
+            recovered=False,
             delivered_at=tx.now,
             error=None,
             next_at=None,
         )
         self._tell(tx, post_id)
 
-    def _failed(self, tx: Transaction, post_id: int, reason: str, permanent: bool, retry_after: float | None) -> None:
+    def _failed(
+        self,
+        tx: Transaction,
+        post_id: int,
+        reason: str,
+        permanent: bool,
+        retry_after: float | None,
+        uncertain: bool,
+    ) -> None:
         post = outbox.get(tx, post_id)
         attempts = post.attempts + 1
+        if uncertain:
+            outbox.change(tx, post_id, recovered=True)
         if permanent or attempts >= MAX_ATTEMPTS:
             log.warning("post %s failed for good: %s", post_id, reason)
             outbox.change(tx, post_id, state=State.FAILED, attempts=attempts, error=capped(reason, 500), next_at=None)
@@ -174,6 +190,28 @@ class Delivery:
             "route": route_json(post.route),
         }
         self._events.append(tx, "delivery", data, session_id=post.session_id, session_key=post.session_key)
+
+
+def _outgoing(post: outbox.Post, route: Route, shown: str | None) -> Post:
+    """A row as its channel gets it.
+
+    Args:
+        post: the row.
+        route: where to.
+        shown: the platform's id of the message that it takes the place of.
+    """
+    return Post(
+        post.id,
+        route,
+        post.text,
+        kind=post.kind,
+        recovered=post.recovered,
+        replaces=shown,
+        streamed=post.streamed,
+        card=Card.from_json(post.card) if post.card else None,
+        buttons=buttons_from(post.buttons),
+        created_at=post.created_at,
+    )
 
 
 def channel_of(post: outbox.Post) -> str:

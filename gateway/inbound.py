@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.app import Gateway
 
 KEY = re.compile(r"agent:(?P<agent>[a-z0-9][a-z0-9_-]{0,63}):[^\s]{1,400}")
-_COMMAND = re.compile(r"/([a-zA-Z][\w-]*)(?:@\S+)?(?:\s+|$)")
+COMMAND = re.compile(r"/([a-zA-Z][\w-]*)(?:@\S+)?(?:\s+|$)")
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +51,14 @@ class Queues:
 
     def accept(self, tx: Transaction, message: InboundMessage) -> Accepted:
         """Commits a message to its session's inbox, creating the session if need be."""
-        session = self.session(tx, message.session_key, owned=message.sender.owner)
         known = inbox.find(tx, message.dedupe_key)
         if known is not None:
-            return Accepted(known.id, duplicate=True)
+            return Accepted(known.id, duplicate=True, session_key=message.session_key)
+        session = self.session(tx, message.session_key, owned=message.sender.owner and message.private)
         mode = session.queue_mode or self.config().messages.queue.mode
         notice = self._make_room(tx, session, message)
         if notice is not None and self.config().messages.queue.drop == "new":
-            return Accepted(None, reply=notice)
+            return Accepted(None, reply=notice, session_key=session.key)
         row, _ = inbox.put(
             tx,
             session.id,
@@ -67,10 +67,12 @@ class Queues:
             message.text,
             route=message.route.to_json(),
             sender=message.sender.name or message.sender.id,
+            sender_id=message.sender.id,
+            message_id=message.message_id,
             attachments=[asdict(item) for item in message.attachments] or None,
         )
         sessions.change(tx, session.id, last_route=message.route.to_json(), needs_user=False)
-        self._tell(tx, session, row, message)
+        self.tell(tx, session, row, message)
         if mode == "collect":
             quiet = tx.now + self.config().messages.queue.debounce_ms
             inbox.postpone(tx, session.id, quiet)
@@ -78,7 +80,7 @@ class Queues:
         elif mode == "interrupt":
             self.steps.stop_turn(tx, session, "interrupted by a newer message of the user")
         self.lanes.enqueue(tx, session.lane, session.id, RESUMED if session.turn_seq else FRESH)
-        return Accepted(row.id, reply=notice)
+        return Accepted(row.id, reply=notice, session_key=session.key)
 
     def session(self, tx: Transaction, key: str, *, owned: bool) -> Session:
         """The session that a key names, created if there is none.
@@ -124,7 +126,8 @@ class Queues:
             inbox.put(tx, session.id, "event", f"dropped:{oldest.id}", text, route=oldest.route)
         return f"Too many messages are waiting (messages.queue.cap {queue.cap}); dropped: “{capped(oldest.text, 80)}”"
 
-    def _tell(self, tx: Transaction, session: Session, row: inbox.Row, message: InboundMessage) -> None:
+    def tell(self, tx: Transaction, session: Session, row: inbox.Row, message: InboundMessage) -> None:
+        """Shows a person's message to who watches."""
         self.events.append(
             tx,
             "message",
@@ -136,7 +139,7 @@ class Queues:
                 "messageId": None,
                 "role": "user",
                 "text": message.text,
-                "route": route_json(row.route),
+                "route": route_json(message.route.to_json()),
                 "createdAt": iso(tx.now),
             },
             session_id=session.id,
@@ -144,8 +147,8 @@ class Queues:
         )
 
 
-class GatewayIntake:
-    """`Intake` of every channel."""
+class Inbound:
+    """Takes in what people say whose rights and sessions are known."""
 
     def __init__(
         self, gateway: Gateway, database: Database, queues: Queues, commands: Mapping[str, Command], metrics: Metrics
@@ -157,12 +160,12 @@ class GatewayIntake:
         self._metrics = metrics
 
     async def accept(self, message: InboundMessage) -> Accepted:
-        """See `Intake.accept`.
+        """See `channel.Intake.accept`.
 
         Raises:
             NotAccepted: the session key leads nowhere.
         """
-        command = _COMMAND.match(message.text.strip())
+        command = COMMAND.match(message.text.strip())
         if command is not None:
             return await self._answer(message, command[1].lower(), message.text.strip()[command.end() :].strip())
         if not message.text.strip() and not message.attachments:
@@ -175,14 +178,20 @@ class GatewayIntake:
     async def _answer(self, message: InboundMessage, name: str, rest: str) -> Accepted:
         command = self._commands.get(name)
         if command is None:
-            return Accepted(None, reply=f"There is no command /{name}. /help lists those there are.")
+            return Accepted(
+                None,
+                reply=f"There is no command /{name}. /help lists those there are.",
+                session_key=message.session_key,
+            )
         if command.operator and not message.sender.owner:
             return Accepted(
-                None, reply=f"/{name} is for owners; an owner is listed under `owners` in the configuration."
+                None,
+                reply=f"/{name} is for owners; an owner is listed under `owners` in the configuration.",
+                session_key=message.session_key,
             )
         context = CommandContext(self._gateway, message.session_key, message.route, message.sender, message.dedupe_key)
         try:
             reply = await command.run(context, rest)
         except (CommandError, NotAccepted) as error:
-            return Accepted(None, reply=str(error), details={"error": str(error)})
-        return Accepted(None, reply=reply.text, details=reply.details)
+            return Accepted(None, reply=str(error), details={"error": str(error)}, session_key=message.session_key)
+        return Accepted(None, reply=reply.text, details=reply.details, session_key=message.session_key)

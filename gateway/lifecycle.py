@@ -8,14 +8,15 @@ Every method is a unit of work, or a part of one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.config import Agent, Config, UnknownAgent
 from gateway.events import EventLog
 from gateway.lanes.base import FRESH, RESUMED, Lanes
 from gateway.metrics import Metrics
-from gateway.store import inbox, runs, sessions, transcript
+from gateway.posting import Posting
+from gateway.store import inbox, runs, sessions, threads, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run, Status
 from gateway.transcripts import TranscriptFiles
@@ -46,6 +47,7 @@ class Lifecycle:
     events: EventLog
     metrics: Metrics
     files: TranscriptFiles
+    posting: Posting
     kinds: Mapping[str, Announcer]
     config: Callable[[], Config]
     withdraw: Callable[[Transaction, str], int]
@@ -143,7 +145,7 @@ class Lifecycle:
         if outcome is not Outcome.OK:
             for child in runs.children(tx, run.session_id, open_only=True):
                 self.finish(tx, child.id, Outcome.STOPPED, error=f"“{run.label}”, which asked for it, ended")
-        self._close_session(tx, run, outcome, by_owner=by_owner)
+        self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner)
         session = sessions.get(tx, run.session_id)
         runs.change(
             tx,
@@ -159,7 +161,19 @@ class Lifecycle:
             **self._stop_waiting(tx, run),
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
-        return self._announce(tx, run.id)
+        ended = self._announce(tx, run.id)
+        self._tell_thread(tx, session, ended)
+        return ended
+
+    def leave(self, tx: Transaction, session: sessions.Session, run: Run) -> None:
+        """A session whose run has ended belongs to no thread any more: it is closed, and its archive time runs."""
+        sessions.take_over(tx, session.id)
+        self.lanes.cancel(tx, session.id)
+        sessions.change(tx, session.id, closed=True, turn_seq=None, turn_route=None)
+        runs.change(tx, run.id, transcript_path=str(self.files.write(tx, session)))
+        moment = self._archive_at(tx, run, since=tx.now, soon=True)
+        runs.change(tx, run.id, archive_at=moment)
+        self._wake_at(tx, moment)
 
     def tell(self, tx: Transaction, run_id: str, change: str) -> Run:
         """Appends an event about a run and returns it as it is now."""
@@ -227,8 +241,28 @@ class Lifecycle:
                 runs.change(tx, run_id, announced_at=tx.now)
             tx.after_commit(lambda: self.metrics.announced((tx.now - (run.ended_at or tx.now)) / 1000))
 
+    def _tell_thread(self, tx: Transaction, session: sessions.Session, run: Run) -> None:
+        """Says in a session's own thread how its run has ended; gives the thread back if that was all."""
+        for thread in threads.of_session(tx, session.id):
+            text = run.result if run.outcome is Outcome.OK else f"⚠️ {run.error or run.outcome or ''}"
+            self.posting.elsewhere(tx, session, thread.route, text or "(no output)", None)
+            if not self._stays(run):
+                threads.unbind(tx, thread.route)
+
+    def _lives_on(self, tx: Transaction, run: Run) -> bool:
+        """Whether its session goes on without it: in a thread of its own, or under a newer run."""
+        session = sessions.find(tx, run.session_id)
+        revived = session is not None and session.run_id != run.id
+        return revived or (self._stays(run) and bool(threads.of_session(tx, run.session_id)))
+
+    def _stays(self, run: Run) -> bool:
+        """Whether a session goes on in its thread after its run."""
+        return run.mode == "session" and run.outcome is not Outcome.STOPPED
+
     def _plan_archive(self, tx: Transaction, run: Run, *, soon: bool, **fields: int) -> None:
-        moment = self._archive_at(tx, run, soon=soon)
+        moment = None
+        if not self._lives_on(tx, run):
+            moment = self._archive_at(tx, run, since=run.ended_at or tx.now, soon=soon)
         runs.change(tx, run.id, archive_at=moment, **fields)
         self._wake_at(tx, moment)
 
@@ -236,11 +270,11 @@ class Lifecycle:
         if moment is not None:
             tx.after_commit(lambda: self.due(moment))
 
-    def _archive_at(self, tx: Transaction, run: Run, *, soon: bool) -> int | None:
+    def _archive_at(self, tx: Transaction, run: Run, *, since: int, soon: bool) -> int | None:
         if run.cleanup == "delete":
             return tx.now if soon else None
         minutes = agent_of(self.config(), run.agent_id).subagents.archive_after_minutes
-        return (run.ended_at or tx.now) + int(minutes * MINUTE_MS) if minutes else None
+        return since + int(minutes * MINUTE_MS) if minutes else None
 
     def _close_session(self, tx: Transaction, run: Run, outcome: Outcome, *, by_owner: bool) -> None:
         sessions.take_over(tx, run.session_id)
@@ -249,7 +283,10 @@ class Lifecycle:
             self.lanes.cancel(tx, run.session_id)
         if outcome is not Outcome.OK:
             transcript.close_open_calls(tx, run.session_id, None, f"(not finished: the run ended, {outcome.value})")
-        sessions.change(tx, run.session_id, closed=True, paused=False, needs_user=False, turn_seq=None, turn_route=None)
+        closed = not (self._stays(run) and threads.of_session(tx, run.session_id))
+        sessions.change(
+            tx, run.session_id, closed=closed, paused=False, needs_user=False, turn_seq=None, turn_route=None
+        )
 
     def _stop_waiting(self, tx: Transaction, run: Run) -> dict[str, int | None]:
         if run.waiting_since is None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 
+from gateway.channel import Channel
 from gateway.commands.base import Command
 from gateway.config import Config
-from gateway.routes import Channel
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.sessions import Session

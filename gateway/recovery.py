@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
 
+from gateway.channel import Mark
 from gateway.lifecycle import Lifecycle
 from gateway.posting import Posting
 from gateway.store import outbox, sessions, transcript
@@ -98,6 +99,7 @@ class Recovery:
         transcript.close_open_calls(tx, session.id, None, f"(not finished: {text})")
         transcript.append(tx, session.id, None, "user", "notice", f"({text})", route=session.turn_route)
         self.posting.withdraw(tx, session)
+        self.posting.rested(tx, session, Mark.FAILED)
         self.posting.notice(
             tx,
             session,

@@ -1,6 +1,6 @@
 """Routes and channels: where a message came from, and how an answer gets back there.
 
-A channel turns a platform's events into `InboundMessage`s and a `Route` plus text into posts; it knows nothing of
+A channel turns a platform's events into `Incoming` messages and a `Route` plus text into posts; it knows nothing of
 agents. A route is stored with the inbox row, the run and the outbox row, and the answer goes to the route of the
 message that asked, always (spec/channels.md).
 """
@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal
+
+PlaceKind = Literal["direct", "group", "channel"]
+"""A conversation with one person, with several, or a named room of a workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,94 +65,67 @@ class InboundMessage:
 
     route: Route
     session_key: str
-    """The key of the session that it is for; made by the channel's key function."""
+    """The key of the session that it is for; made by `keys.py`."""
     text: str
     sender: Sender
     dedupe_key: str
     """Channel, account and the platform's id: a redelivered event is one message."""
     attachments: tuple[Attachment, ...] = ()
+    message_id: str | None = None
+    """The platform's id of it, for reactions."""
+    private: bool = True
+    """Nobody else reads along: an owner's rights hold in the whole conversation."""
 
 
 @dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a channel can do. Asked before something is promised."""
+class Incoming:
+    """What a platform has delivered, before anybody has decided who it is for and whether its sender may speak."""
 
-    pull: bool = False
-    """Readers fetch their posts from the event log, so that storing a post is delivering it."""
-    held: bool = False
-    """Posts wait in the outbox until their reader asks for them (the OpenAI-compatible API)."""
-    asks: bool = True
-    """A person reads along and can answer a question (approve a command)."""
-    streaming: bool = False
-    edits: bool = False
-    threads: bool = False
-    buttons: bool = False
-    files: bool = False
-    max_text: int | None = None
-    """Longest post in characters; None is no limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """One outbox row on its way to a platform."""
-
-    id: int
-    """The outbox id: stable over retries; put it into the platform's metadata where there is any."""
     route: Route
+    kind: PlaceKind
+    peer: str
+    """The platform's id of who speaks."""
+    peer_name: str
     text: str
-    recovered: bool = False
-    """The process died while this post was being sent: it may have arrived already."""
-    replaces: str | None = None
-    """Platform id of the streamed message that this text completes."""
-
-
-class DeliveryError(Exception):
-    """Posting failed.
-
-    Args:
-        permanent: never retried (chat not found, kicked).
-        retry_after: seconds that the platform asked for.
-    """
-
-    def __init__(self, reason: str, *, permanent: bool = False, retry_after: float | None = None) -> None:
-        super().__init__(reason)
-        self.permanent = permanent
-        self.retry_after = retry_after
-
-
-class Channel(Protocol):
-    """A place where people talk to the assistant."""
+    """As its writer meant it: without the mention of the assistant."""
+    message_id: str
+    """The platform's id of the message."""
+    addressed: bool = False
+    """It mentions the assistant or replies to it."""
+    attachments: tuple[Attachment, ...] = ()
+    topics: bool = False
+    """The platform calls its threads topics."""
+    event_id: str | None = None
+    """What makes a redelivered event the same, where the message's id doesn't."""
 
     @property
-    def name(self) -> str: ...
+    def dedupe_key(self) -> str:
+        """Channel, account, chat and the platform's id (spec/channels.md 1)."""
+        return dedupe_key(self.route, self.event_id or self.message_id)
 
-    @property
-    def capabilities(self) -> Capabilities: ...
 
-    async def start(self, intake: Intake) -> None:
-        """Begins to take events and hands each to `intake`."""
-        ...
+def dedupe_key(route: Route, message_id: str) -> str:
+    """Under which a platform's message is accepted once."""
+    return f"{route.channel}:{route.account}:{route.chat}:{message_id}"
 
-    async def stop(self) -> None:
-        """Takes no more events and ends all its tasks."""
-        ...
 
-    async def post(self, post: Post) -> str | None:
-        """Posts a text and returns the platform's message id.
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Somebody has pressed a button."""
 
-        Raises:
-            DeliveryError: with what is known of why and when to try again.
-        """
-        ...
-
-    async def typing(self, route: Route) -> None:
-        """Shows that the assistant is at work. Best effort."""
-        ...
+    route: Route
+    """Where the button stands; the thread may be unknown."""
+    kind: PlaceKind
+    peer: str
+    peer_name: str
+    token: str
+    event_id: str
+    """Makes a redelivered press one press."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of an inbound message."""
+    """What became of something that a channel has received."""
 
     inbox_id: int | None
     """The durable row; None when a command answered it or it was refused."""
@@ -158,11 +134,9 @@ class Accepted:
     """A slash command's answer, or the notice that the message was dropped; the channel shows it at once."""
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """A command's answer as data, for JSON surfaces."""
+    session_key: str | None = None
+    """Whose inbox it is in, or which session the command was for."""
 
 
-class Intake(Protocol):
-    """What a channel calls with what it received."""
-
-    async def accept(self, message: InboundMessage) -> Accepted:
-        """Commits the message, or answers a slash command. When it returns the platform may be told."""
-        ...
+IGNORED = Accepted(None)
+"""Not for the assistant, or from somebody who may not speak to it."""

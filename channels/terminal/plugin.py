@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.channel import Capabilities, Channel, Intake
 from gateway.plugins import Registry
-from gateway.routes import Capabilities, Intake, Post, Route
 
 if TYPE_CHECKING:
     import typer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NAME = "terminal"
 
 
-class TerminalChannel:
+class TerminalChannel(Channel):
     """A channel whose readers come and fetch."""
 
     name = NAME
@@ -27,13 +27,6 @@ class TerminalChannel:
 
     async def stop(self) -> None:
         """Nothing to stop."""
-
-    async def post(self, post: Post) -> str | None:
-        """Nothing to send; the event log has it."""
-        return None
-
-    async def typing(self, route: Route) -> None:
-        """Chats see progress events."""
 
 
 class TerminalPlugin:

@@ -26,7 +26,9 @@ from gateway.agent.streaming import Stream
 from gateway.agent.tokens import estimate_message, estimate_text
 from gateway.events import EventLog
 from gateway.metrics import Metrics
+from gateway.relay import Relay
 from gateway.store.database import Database
+from gateway.store.outbox import Post
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
@@ -53,7 +55,7 @@ class Conversation:
     run: Run | None
     inherited: list[Message]
     history: list[Message]
-    placeholder: int | None
+    placeholder: Post | None
     """The outbox row of the answer that is being streamed."""
 
     @property
@@ -73,6 +75,7 @@ class Asker:
         settings: Settings,
         events: EventLog,
         metrics: Metrics,
+        relay: Relay,
     ) -> None:
         self._database = database
         self._steps = steps
@@ -80,6 +83,7 @@ class Asker:
         self._settings = settings
         self._events = events
         self._metrics = metrics
+        self._relay = relay
 
     async def ask(self, talk: Conversation, setting: Setting) -> Answer:
         """Asks once; a prompt that turns out too long is compacted, and asked once more.
@@ -167,12 +171,12 @@ class Asker:
         return held
 
     def _stream(self, talk: Conversation) -> Stream:
-        async def opened() -> str:
+        async def opened() -> Post:
             if talk.placeholder is None:
                 talk.placeholder = await self._database.run(self._steps.posting.open_stream, talk.session)
-            return str(talk.placeholder)
+            return talk.placeholder
 
-        return Stream(self._events, talk.session.key, opened)
+        return Stream(self._events, self._relay, talk.session.key, opened)
 
     def _retrying(self, session: Session, stream: Stream | None) -> Callable[[str], Awaitable[None]]:
         async def retrying(text: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from gateway.agent.resting import Resting
+from gateway.channel import Mark
 from gateway.lifecycle import Lifecycle
 from gateway.posting import Posting
 from gateway.store import runs, sessions, transcript
@@ -64,6 +65,7 @@ class Finals:
             self.posting.final(tx, session, message, text)
         else:
             self.posting.withdraw(tx, session)
+        self.posting.rested(tx, session, Mark.DONE)
         self.resting.end_turn(tx, session)
         return Final(Next.RELEASED, appended)
 

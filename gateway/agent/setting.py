@@ -97,7 +97,7 @@ class Settings:
             cast(ThinkingLevel | None, thinking),
             self.toolset(session, run),
             Path(session.cwd) if session.cwd else agent.workspace,
-            session.kind == "main" and self._posting.capabilities(session.turn_route).streaming,
+            (run is None or not run.open) and self._posting.capabilities(session.turn_route).streaming,
         )
 
     def toolset(self, session: Session, run: Run | None) -> Toolset:

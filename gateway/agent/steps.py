@@ -13,11 +13,13 @@ from gateway.agent import usage
 from gateway.agent.finals import CheckOutput, Final, Finals
 from gateway.agent.messages import ModelRef, ModelReply
 from gateway.agent.resting import Resting
+from gateway.channel import Mark
 from gateway.lanes.base import RESUMED, Lanes
 from gateway.lifecycle import Lifecycle
 from gateway.posting import Posting
 from gateway.store import inbox, runs, sessions, transcript
 from gateway.store.database import Transaction
+from gateway.store.outbox import Post
 from gateway.store.runs import Outcome, Run
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
@@ -43,7 +45,7 @@ class Begun:
     """The requester's transcript that a forked session starts with."""
     open_calls: tuple[Message, list[int]] | None
     """An assistant message whose results a crash has cut off."""
-    streaming: int | None
+    streaming: Post | None
     """The placeholder of an answer that a crash has cut off."""
 
     boundary: Boundary | None
@@ -179,6 +181,7 @@ class Steps:
             self.lifecycle.finish(tx, run.id, outcome, error=text, cause=cause, by_owner=True)
             return
         self.posting.final(tx, session, message, f"⚠️ {text}")
+        self.posting.rested(tx, session, Mark.FAILED)
         self.resting.end_turn(tx, session)
 
     def summarise(
@@ -228,6 +231,7 @@ class Steps:
         transcript.close_open_calls(tx, session.id, None, f"({why})")
         transcript.append(tx, session.id, None, "user", "notice", f"({why})", route=session.turn_route)
         self.posting.withdraw(tx, session)
+        self.posting.rested(tx, session, Mark.NONE)
         self.lifecycle.withdraw(tx, session.id)
         sessions.change(tx, session.id, turn_seq=None, turn_route=None)
         self.lanes.cancel(tx, session.id)
@@ -240,7 +244,11 @@ class Steps:
             route = next((row.route for row in rows if row.route), None) or (run.route if run else session.last_route)
             sessions.write(tx, session.id, session.fence, turn_seq=session.next_seq, turn_route=route, last_route=route)
         consumed = [self._consume(tx, session, row) for row in rows]
-        return Boundary(sessions.get(tx, session.id) if consumed else session, run, consumed)
+        if consumed:
+            session = sessions.get(tx, session.id)
+        if run is None or not run.open:
+            self.posting.working(tx, session, rows)
+        return Boundary(session, run, consumed)
 
     def _consume(self, tx: Transaction, session: Session, row: inbox.Row) -> Message:
         message = transcript.append(

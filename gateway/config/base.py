@@ -82,6 +82,14 @@ PathText = Annotated[str, AfterValidator(_path)]
 Usd = Annotated[Number, Field(gt=0, le=1_000_000)]
 
 
+def _id_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+PlatformId = Annotated[str, BeforeValidator(_id_text, json_schema_input_type=str | int), AfterValidator(_trimmed)]
+"""An id that a platform gives; one that is a number may be written as one."""
+
+
 class ModelChoice(Section):
     """Which model to use and what to try when it fails."""
 

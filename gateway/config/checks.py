@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from typing import cast
 
 from gateway.config.agents import AgentsConfig, AgentSettings
+from gateway.config.channels import Binding
 from gateway.config.positions import KeyPath
 from gateway.config.problems import Locator, Problem
 from gateway.config.server import GatewayConfig
@@ -108,3 +109,21 @@ def _tool_lists(agents: AgentsConfig, tools: ToolsConfig) -> Iterator[tuple[KeyP
     for path, settings in _each(agents):
         yield (*path, "tools", "allow"), settings.tools.allow
         yield (*path, "tools", "deny"), settings.tools.deny
+
+
+def binding_warnings(bindings: Iterable[Binding], known: tuple[str, ...], locator: Locator) -> Iterator[Problem]:
+    """Bindings to agents that there aren't."""
+    for index, binding in enumerate(bindings):
+        if binding.agent_id not in known:
+            text = f"names no configured agent: “{binding.agent_id}”"
+            yield locator.problem(("bindings", index, "agentId"), text, f"there are: {', '.join(known)}")
+
+
+def owner_warnings(owners: Iterable[str], locator: Locator) -> Iterator[Problem]:
+    """Owners that no sender can ever be."""
+    for index, owner in enumerate(owners):
+        channel, _, peer = owner.partition(":")
+        if not channel or not peer:
+            yield locator.problem(
+                ("owners", index), f"is nobody: “{owner[:80]}”", "write channel:id, as in slack:U012AB3CD"
+            )

@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr, SecretStr
 from gateway.config import checks
 from gateway.config.agents import AgentsConfig
 from gateway.config.base import Name, Section
+from gateway.config.channels import Binding, ChannelsConfig
 from gateway.config.names import ModelName, find_model
 from gateway.config.paths import Paths
 from gateway.config.problems import Locator
@@ -65,9 +66,14 @@ class Config(Section):
     models: ModelsConfig = Field(default=ModelsConfig(), description="Which models there are and how they are reached.")
     messages: MessagesConfig = Field(default=MessagesConfig(), description="How messages are taken in.")
     session: SessionConfig = Field(default=SessionConfig(), description="How conversations are told apart.")
+    channels: ChannelsConfig = Field(default=ChannelsConfig(), description="The platforms that people write on.")
+    bindings: tuple[Binding, ...] = Field(
+        default=(),
+        description="Which agent answers where: the most exact match counts (peer, chat, account, channel).",
+    )
     owners: tuple[Name, ...] = Field(
         default=(),
-        description="People who may do everything, as `channel:id`; who sits at the terminal always may.",
+        description="People who may do everything, as `slack:U…`, `telegram:123`; who sits at the terminal always may.",
     )
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="Where the gateway listens.")
     database: DatabaseConfig = Field(default=DatabaseConfig(), description="Where everything is kept.")
@@ -155,6 +161,8 @@ class Config(Section):
         found = (
             *checks.agent_warnings(self.agents, self.agent_ids(), self.origin.locator),
             *checks.token_warnings(self.gateway, self.origin.locator),
+            *checks.binding_warnings(self.bindings, self.agent_ids(), self.origin.locator),
+            *checks.owner_warnings(self.owners, self.origin.locator),
         )
         return tuple(str(problem) for problem in found)
 

@@ -7,6 +7,10 @@ from gateway.config.tree import leaves
 
 _FIXED: tuple[KeyPath, ...] = (("gateway", "host"), ("gateway", "port"), ("database",), ("plugins",))
 """Takes effect at the next start: the socket, the database and the plugins are opened once."""
+_CONNECTION = frozenset(
+    ("enabled", "mode", "botToken", "appToken", "signingSecret", "apiUrl", "apiRoot", "webhookUrl", "webhookSecret")
+)
+"""What an account of a channel is connected with, likewise."""
 
 
 def diff_restart(old: Config, new: Config) -> tuple[str, ...]:
@@ -19,5 +23,5 @@ def _fixed(config: Config) -> dict[KeyPath, object]:
     return {
         path: value
         for path, _, value in leaves(config, Config.shape)
-        if any(path[: len(fixed)] == fixed for fixed in _FIXED)
+        if any(path[: len(fixed)] == fixed for fixed in _FIXED) or (path[0] == "channels" and path[-1] in _CONNECTION)
     }

@@ -32,8 +32,23 @@ class MessagesConfig(Section):
     queue: QueueConfig = Field(default=QueueConfig(), description="Messages that come while a session is working.")
 
 
+class ThreadBindingsConfig(Section):
+    """How long a thread belongs to a sub-agent (`spec/channels.md`, thread-bound sub-agents)."""
+
+    idle_hours: Annotated[Number, Field(ge=0, le=87_600)] = Field(
+        default=24, description="Hours without a message after which a thread is given back; 0 = never."
+    )
+    max_age_hours: Annotated[Number, Field(ge=0, le=87_600)] = Field(
+        default=0, description="Hours after which a thread is given back in any case; 0 = never."
+    )
+
+
 class SessionConfig(Section):
     """How conversations are told apart."""
+
+    thread_bindings: ThreadBindingsConfig = Field(
+        default=ThreadBindingsConfig(), description="Threads that belong to a sub-agent."
+    )
 
     dm_scope: Literal["auto", "main", "per-peer", "per-channel-peer"] = Field(
         default="auto",

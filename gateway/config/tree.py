@@ -14,8 +14,13 @@ from pydantic.fields import FieldInfo
 from gateway.config.base import ModelChoice, Section
 from gateway.config.positions import KeyPath
 
-REPEATED = ("agents.entries", "agents.list[].models.providers")
-"""Records that hold the same keys as another part: as `agents.list[]`, and as `models.providers`."""
+REPEATED = (
+    "agents.entries",
+    "agents.list[].models.providers",
+    "channels.slack.accounts",
+    "channels.telegram.accounts",
+)
+"""Records that hold the same keys as another part: `agents.list[]`, `models.providers`, or what stands above them."""
 
 
 @dataclass(frozen=True, slots=True)

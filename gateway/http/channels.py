@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.routes import Capabilities, Channel, Intake, Post, Route
+from gateway.channel import Capabilities, Channel, Intake
 
 API = "api"
 OPENAI = "openai"
 
 
-class _PullChannel:
+class _PullChannel(Channel):
     """A channel whose readers fetch their posts."""
 
     async def start(self, intake: Intake) -> None:
@@ -16,13 +16,6 @@ class _PullChannel:
 
     async def stop(self) -> None:
         """Nothing to end."""
-
-    async def post(self, post: Post) -> str | None:
-        """Nothing to send."""
-        return None
-
-    async def typing(self, route: Route) -> None:
-        """Nothing to show."""
 
 
 class ApiChannel(_PullChannel):

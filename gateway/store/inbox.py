@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Executable, bindparam, func, select, update
 
+from gateway.routes import Route
 from gateway.store import rows
 from gateway.store.database import Transaction, insert_into
 from gateway.store.schema import inbox
@@ -31,6 +32,10 @@ class Row:
     """None: it may enter any turn."""
     text: str
     sender: str | None
+    sender_id: str | None
+    """`<channel>:<user id>`"""
+    message_id: str | None
+    """The platform's id of the message."""
     attachments: list[dict[str, str]] | None
     run_id: str | None
     state: Literal["pending", "consumed", "dropped"]
@@ -99,6 +104,32 @@ def consume(tx: Transaction, row: Row, seq: int) -> None:
 def drop(tx: Transaction, row: Row) -> None:
     """Keeps a row as dropped: it will never be read, and it can be seen that it was not."""
     _mark(tx, row.id, state="dropped", consumed_at=tx.now)
+
+
+def reword(tx: Transaction, row: Row, text: str) -> None:
+    """Its writer has edited it before it was read."""
+    _mark(tx, row.id, text=text)
+
+
+def message_ids(tx: Transaction, session_id: str, since: int) -> list[str]:
+    """The platform's ids of what was consumed from a seq on, oldest first."""
+    found = tx.execute(
+        select(inbox.c.message_id)
+        .where(inbox.c.session_id == session_id, inbox.c.consumed_seq >= since, inbox.c.message_id.is_not(None))
+        .order_by(inbox.c.id)
+    )
+    return [str(row[0]) for row in found]
+
+
+def newest_route(tx: Transaction, sender_id: str, place: Route) -> str | None:
+    """The route of the last message that somebody wrote in a thread of a place."""
+    inside = place.to_json().removesuffix("}") + ', "thread": '
+    return tx.execute(
+        select(inbox.c.route)
+        .where(inbox.c.sender_id == sender_id, inbox.c.route.startswith(inside, autoescape=True))
+        .order_by(inbox.c.id.desc())
+        .limit(1)
+    ).scalar()
 
 
 def postpone(tx: Transaction, session_id: str, due_at: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from gateway.channel import PostKind
 from gateway.store import rows
 from gateway.store.database import Transaction
 from gateway.store.schema import outbox
@@ -45,13 +46,19 @@ class Post:
     session_key: str
     seq: int | None
     route: str
+    kind: PostKind
     text: str
+    card: dict[str, Any] | None
+    buttons: list[dict[str, Any]] | None
     state: State
     attempts: int
     next_at: int | None
     error: str | None
     platform_id: str | None
+    streamed: bool
+    """It has been shown on its platform while it was being written."""
     recovered: bool
+    """A try may have arrived without our knowing."""
     created_at: int
     delivered_at: int | None
 
@@ -90,9 +97,13 @@ def add(
     text: str,
     state: State,
     seq: int | None = None,
+    kind: PostKind = "text",
+    card: dict[str, Any] | None = None,
 ) -> Post:
     """Writes a post."""
     row = {
+        "kind": kind,
+        "card": card,
         "session_id": session_id,
         "session_key": session_key,
         "route": route,
@@ -168,7 +179,15 @@ def counts(tx: Transaction) -> dict[str, int]:
 
 
 def interrupted(tx: Transaction) -> int:
-    """At start-up: what was being sent when the process died is taken up again, marked; returns how many."""
+    """At start-up: what was being sent when the process died is taken up again, marked; returns how many.
+
+    So is a stream that may have begun on its platform without our knowing as which message.
+    """
+    tx.execute(
+        update(outbox)
+        .where(outbox.c.state == State.STREAMING, outbox.c.streamed, outbox.c.platform_id.is_(None))
+        .values(recovered=True)
+    )
     return tx.execute(
         update(outbox).where(outbox.c.state == State.SENDING).values(state=State.PENDING, recovered=True, next_at=None)
     ).rowcount

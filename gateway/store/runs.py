@@ -76,6 +76,8 @@ class Run:
     thinking: str | None
     cleanup: str
     context: str
+    mode: str
+    """`run`, or `session`: its session goes on in its own thread after the run."""
     timeout_ms: int
     """0: none."""
     budget_micro: int | None

@@ -143,6 +143,8 @@ inbox = Table(
     Column("route", Text),
     Column("text", Text, nullable=False),
     Column("sender", Text),
+    Column("sender_id", Text),
+    Column("message_id", Text),
     Column("attachments", JSON),
     Column("run_id", Text),
     Column("state", Text, nullable=False),
@@ -152,6 +154,8 @@ inbox = Table(
     Column("consumed_seq", Integer),
     sqlite_autoincrement=True,
 )
+Index("inbox_sender", inbox.c.sender_id, inbox.c.id)
+Index("inbox_consumed", inbox.c.session_id, inbox.c.consumed_seq)
 Index("inbox_waiting", inbox.c.session_id, inbox.c.state, inbox.c.due_at)
 Index("inbox_due", inbox.c.state, inbox.c.due_at)
 
@@ -177,6 +181,7 @@ runs = Table(
     Column("thinking", Text),
     Column("cleanup", Text, nullable=False),
     Column("context", Text, nullable=False),
+    Column("mode", Text, nullable=False, server_default=text("'run'")),
     Column("timeout_ms", BigInteger, nullable=False),
     Column("budget_micro", BigInteger),
     Column("budget_tokens", BigInteger),
@@ -234,12 +239,16 @@ outbox = Table(
     Column("session_key", Text, nullable=False),
     Column("seq", Integer),
     Column("route", Text, nullable=False),
+    Column("kind", Text, nullable=False, server_default=text("'text'")),
     Column("text", Text, nullable=False),
+    Column("card", JSON),
+    Column("buttons", JSON),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("next_at", BigInteger),
     Column("error", Text),
     Column("platform_id", Text),
+    _flag("streamed"),
     _flag("recovered"),
     Column("created_at", BigInteger, nullable=False),
     Column("delivered_at", BigInteger),
@@ -330,3 +339,75 @@ listings = Table(
     Column("run_ids", JSON, nullable=False),
 )
 """What `/subagents list` last showed to whom, so that an index means what its reader saw (spec/subagents.md 25)."""
+
+people = Table(
+    "people",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("peer", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("code", Text, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("told_at", BigInteger),
+    Column("approved_at", BigInteger),
+    Column("approved_by", Text),
+)
+"""Who may write directly: people who have asked to be paired, and those whom an owner has approved."""
+
+buttons = Table(
+    "buttons",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("post_id", BigInteger, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("session_key", Text, nullable=False),
+    Column("command", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+"""What a button stands for: a slash command in the conversation that it was posted in."""
+Index("buttons_post", buttons.c.post_id)
+
+cards = Table(
+    "cards",
+    metadata,
+    Column("post_id", BigInteger, primary_key=True),
+    Column("route", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("session_key", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("done", Boolean, nullable=False, server_default=text("false")),
+)
+"""Cards that show what a conversation's sub-agents do; at most one on a route isn't done."""
+Index(
+    "cards_open_route",
+    cards.c.route,
+    unique=True,
+    sqlite_where=cards.c.done.is_(False),
+    postgresql_where=cards.c.done.is_(False),
+)
+
+threads = Table(
+    "threads",
+    metadata,
+    Column("route", Text, primary_key=True),
+    Column("session_id", Text, nullable=False),
+    Column("session_key", Text, nullable=False),
+    Column("bound_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, nullable=False),
+)
+"""Threads that belong to a sub-agent: what people write there goes to it."""
+Index("threads_session", threads.c.session_id)
+
+openings = Table(
+    "openings",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("route", Text, nullable=False),
+    Column("opened", Text),
+    Column("created_at", BigInteger, nullable=False),
+)
+"""Threads that are being opened: a crash in between must not open a second one."""

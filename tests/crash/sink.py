@@ -12,10 +12,11 @@ from pathlib import Path
 
 from aiohttp import web
 
+from gateway.channel import Capabilities, Channel, Intake, Post
 from gateway.http.auth import scope
 from gateway.http.keys import GATEWAY
 from gateway.plugins import Registry
-from gateway.routes import Capabilities, Channel, InboundMessage, Intake, Post, Route, Sender
+from gateway.routes import InboundMessage, Route, Sender
 
 NAME = "sink"
 POSTS = "posts.jsonl"
@@ -23,7 +24,7 @@ POSTS = "posts.jsonl"
 _METADATA = "Metadata-Version: 2.1\nName: laneway-crash-sink\nVersion: 0\n"
 
 
-class SinkChannel:
+class SinkChannel(Channel):
     """Posts into a file."""
 
     name: str = NAME
@@ -44,9 +45,6 @@ class SinkChannel:
         finally:
             os.close(file)
         return f"sink-{post.id}"
-
-    async def typing(self, route: Route) -> None:
-        """Nothing to show."""
 
 
 @scope("operator")

@@ -13,8 +13,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from gateway.channel import Capabilities, Channel, DeliveryError, Intake, Post
 from gateway.plugins import Registry
-from gateway.routes import Accepted, Capabilities, DeliveryError, InboundMessage, Intake, Post, Route, Sender
+from gateway.routes import Accepted, InboundMessage, Route, Sender
 
 SERVER_ERROR = 500
 CLIENT_ERROR = 400
@@ -86,7 +87,7 @@ async def chat_platform() -> AsyncGenerator[ChatPlatform]:
         await runner.cleanup()
 
 
-class ChatChannel:
+class ChatChannel(Channel):
     """The channel `chat`, as a plugin of one channel."""
 
     name = "chat"
@@ -150,6 +151,3 @@ class ChatChannel:
                 )
         except aiohttp.ClientError as error:
             raise DeliveryError(f"can't reach the platform: {error}") from error
-
-    async def typing(self, route: Route) -> None:
-        """Shows nothing."""

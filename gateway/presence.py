@@ -1,0 +1,101 @@
+"""Presence: that the assistant is at work, as its platforms show it — typing indicators and marks on messages.
+
+Shown as well as may be and never retried; nothing of it survives a crash, and the end of a continued turn sets the
+marks right again, because it knows from the tables which messages it was about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Mapping, Sequence
+
+from gateway.channel import Channel, DeliveryError, Mark
+from gateway.routes import Route
+from gateway.tasks import TaskSet
+
+STOP_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class Presence:
+    """Shows which conversations are being worked on. For the event loop's thread."""
+
+    def __init__(self, channels: Mapping[str, Channel]) -> None:
+        self._channels = channels
+        self._tasks = TaskSet()
+        self._typing: dict[str, tuple[Route, asyncio.Event]] = {}
+        """Session key → where its turn's answers go, and what ends the indicator."""
+        self._marks: dict[Route, deque[tuple[str, Mark]]] = {}
+
+    def working(self, session_key: str, route: str | None, message_ids: Sequence[str]) -> None:
+        """A turn is under way, and has taken these messages in."""
+        place, channel = self._find(route)
+        if place is None or channel is None:
+            return
+        able = channel.able(place)
+        if able.typing_seconds is not None and session_key not in self._typing:
+            over = asyncio.Event()
+            self._typing[session_key] = (place, over)
+            self._tasks.spawn(self._type(channel, place, over, able.typing_seconds), f"typing:{session_key}")
+        if able.marks:
+            self._mark(channel, place, message_ids, Mark.WORKING)
+
+    def rested(self, session_key: str, route: str | None, message_ids: Sequence[str], mark: Mark) -> None:
+        """The turn has ended; so these messages stand."""
+        _, over = self._typing.pop(session_key, (None, None))
+        if over is not None:
+            over.set()
+        place, channel = self._find(route)
+        if place is not None and channel is not None and channel.able(place).marks:
+            self._mark(channel, place, message_ids, mark)
+
+    async def stop(self) -> None:
+        """Takes the indicators away."""
+        for _, over in self._typing.values():
+            over.set()
+        await self._tasks.settle(STOP_SECONDS)
+
+    def _find(self, route: str | None) -> tuple[Route | None, Channel | None]:
+        if route is None:
+            return None, None
+        place = Route.from_json(route)
+        return place, self._channels.get(place.channel)
+
+    async def _type(self, channel: Channel, route: Route, over: asyncio.Event, seconds: float) -> None:
+        while not over.is_set():
+            if not await _tried(channel.typing(route, active=True), route):
+                return
+            try:
+                await asyncio.wait_for(over.wait(), seconds)
+            except TimeoutError:
+                continue
+        if not any(place == route for place, _ in self._typing.values()):
+            await _tried(channel.typing(route, active=False), route)
+
+    def _mark(self, channel: Channel, route: Route, message_ids: Sequence[str], mark: Mark) -> None:
+        if not message_ids:
+            return
+        waiting = self._marks.setdefault(route, deque())
+        waiting.extend((message_id, mark) for message_id in message_ids)
+        if len(waiting) == len(message_ids):  # else somebody is at it
+            self._tasks.spawn(self._set_marks(channel, route, waiting), f"marks:{route.chat}")
+
+    async def _set_marks(self, channel: Channel, route: Route, waiting: deque[tuple[str, Mark]]) -> None:
+        """One after the other, so that the last one of a message is what stays."""
+        while waiting:
+            message_id, mark = waiting[0]
+            await _tried(channel.mark(route, message_id, mark), route)
+            waiting.popleft()
+        self._marks.pop(route, None)
+
+
+async def _tried(call: Awaitable[None], route: Route) -> bool:
+    try:
+        await call
+    except DeliveryError as error:
+        log.debug("%s %s: not shown: %s", route.channel, route.chat, error)
+        return False
+    return True
