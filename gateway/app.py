@@ -113,7 +113,7 @@ class Gateway:
         self._fetcher = Fetcher()
         self._background: set[asyncio.Task[None]] = set()
 
-        self.registry = Registry()
+        self.registry = Registry(config=config)
         self._register_core()
         load_plugins(self.registry, config.plugins.disabled, options.plugins)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from aiohttp import web
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gateway.agent.prompt import WorkspaceFiles
     from gateway.agent.setting import Setting
     from gateway.app import Gateway
+    from gateway.doctor import Finding
 
 GROUP = "laneway.plugins"
 
@@ -95,6 +96,8 @@ class Registry:
     output_checks: list[OutputCheck] = field(default_factory=list[OutputCheck])
     prompt_sections: list[PromptSection] = field(default_factory=list[PromptSection])
     http_routes: list[web.RouteDef] = field(default_factory=list[web.RouteDef])
+    config: Config = field(default_factory=Config)
+    """The configuration at the start; what follows a reload asks the gateway."""
     chores: list[Chore] = field(default_factory=list[Chore])
     startup: list[Hook] = field(default_factory=list[Hook])
     shutdown: list[Hook] = field(default_factory=list[Hook])
@@ -148,7 +151,8 @@ class Registry:
         self.prompt_sections.append(section)
 
     def routes(self, routes: Iterable[web.RouteDef]) -> None:
-        """Adds HTTP routes. They are behind the same authentication as the control API."""
+        """Adds HTTP routes. They are behind the same authentication as the control API, unless a handler is marked
+        with `http.auth.open_to_platforms`."""
         self.http_routes.extend(routes)
 
     def chore(self, chore: Chore) -> None:
@@ -185,16 +189,29 @@ class Plugin(Protocol):
         ...
 
 
-def load_plugins(registry: Registry, disabled: Iterable[str], extra: Mapping[str, Plugin] | None = None) -> None:
-    """Loads every installed plugin that isn't disabled, in the order of their names.
+@runtime_checkable
+class ChecksItself(Protocol):
+    """A plugin that can say whether what it needs from outside is there."""
 
-    Args:
-        registry: receives what they register.
-        disabled: entry-point names to leave out.
-        extra: plugins that are given directly instead of being installed.
+    async def examine(self, config: Config) -> list[Finding]:
+        """Asks the outside world; what isn't configured is no finding."""
+        ...
+
+
+@runtime_checkable
+class ExplainsSetup(Protocol):
+    """A plugin whose set-up takes steps elsewhere."""
+
+    def setup(self, config: Config) -> Mapping[str, str]:
+        """The steps as texts for a person, by the names of the parts, in order."""
+        ...
+
+
+def installed(disabled: Iterable[str] = ()) -> dict[str, Plugin]:
+    """Every installed plugin that isn't disabled, by its entry point's name, in the order of the names.
 
     Raises:
-        PluginError: one can't be imported or registers what another one has.
+        PluginError: one can't be imported.
     """
     off = set(disabled)
     found: dict[str, Plugin] = {}
@@ -208,6 +225,22 @@ def load_plugins(registry: Registry, disabled: Iterable[str], extra: Mapping[str
                 f"plugin `{entry.name}` ({entry.value}) can't be loaded: {error}; "
                 f'repair it or go on without it: plugins: {{ disabled: ["{entry.name}"] }}'
             ) from error
+    return found
+
+
+def load_plugins(registry: Registry, disabled: Iterable[str], extra: Mapping[str, Plugin] | None = None) -> None:
+    """Loads every installed plugin that isn't disabled, in the order of their names.
+
+    Args:
+        registry: receives what they register.
+        disabled: entry-point names to leave out.
+        extra: plugins that are given directly instead of being installed.
+
+    Raises:
+        PluginError: one can't be imported or registers what another one has.
+    """
+    off = set(disabled)
+    found = installed(off)
     found.update({name: plugin for name, plugin in (extra or {}).items() if name not in off})
     for name, plugin in found.items():
         registry.current = name

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from gateway import access
 from gateway.access import Verdict
@@ -18,10 +19,13 @@ from gateway.config import Config
 from gateway.guests import Guests
 from gateway.inbound import COMMAND, Inbound, NotAccepted, Queues
 from gateway.keys import conversation_key
+from gateway.lifecycle import agent_of
+from gateway.media import fetch_all
 from gateway.posting import Posting
 from gateway.routes import (
     IGNORED,
     Accepted,
+    Attachment,
     InboundMessage,
     Incoming,
     Press,
@@ -31,6 +35,7 @@ from gateway.routes import (
 )
 from gateway.store import buttons, idempotency, inbox, people, sessions
 from gateway.store.database import Database, Transaction
+from gateway.views import capped
 
 ADDRESSED_ONLY = "(addressed you without saying anything)"
 STALE = "This button is no longer valid."
@@ -75,13 +80,20 @@ class Reception:
     async def receive(self, incoming: Incoming, *, quiet: bool = False) -> Accepted:
         """See `Intake.receive`."""
         text = incoming.text.strip()
-        if not text and not incoming.attachments:
+        if not text and not incoming.files:
             if not incoming.addressed:
                 return IGNORED
             incoming = replace(incoming, text=ADDRESSED_ONLY)
         if COMMAND.match(text):
             return await self._command(incoming, quiet=quiet)
-        accepted = await self._database.run(self._take, incoming)
+        kept: tuple[Attachment, ...] = ()
+        if incoming.files:
+            judged = await self._database.run(self._judge_or_pair, incoming)
+            if judged.verdict is not Verdict.ALLOW:
+                return IGNORED
+            kept, faults = await fetch_all(incoming.files, self._config().paths, self._workspace(judged.message))
+            incoming = replace(incoming, text="\n".join(filter(None, (incoming.text, *faults))))
+        accepted = await self._database.run(self._take, incoming, kept)
         if accepted.reply is not None and not quiet:
             await self._database.run(self._reply, incoming.route, accepted)
         return accepted
@@ -156,13 +168,22 @@ class Reception:
 
     # ---- decisions ----
 
-    def _take(self, tx: Transaction, incoming: Incoming) -> Accepted:
+    def _take(self, tx: Transaction, incoming: Incoming, kept: tuple[Attachment, ...]) -> Accepted:
         judged = self._judge_or_pair(tx, incoming)
         if judged.verdict is not Verdict.ALLOW:
             return IGNORED
-        if judged.bound:
-            return self._guests.take(tx, judged.message)
-        return self._queues.accept(tx, judged.message)
+        message = replace(judged.message, attachments=kept)
+        if not message.private:  # several people speak here: the model must know who
+            message = replace(message, text=f"{capped(message.sender.name or message.sender.id, 80)}: {message.text}")
+        try:
+            if judged.bound:
+                return self._guests.take(tx, message)
+            return self._queues.accept(tx, message)
+        except NotAccepted as error:
+            return Accepted(None, reply=str(error))
+
+    def _workspace(self, message: InboundMessage) -> Path:
+        return agent_of(self._config(), message.session_key.split(":")[1]).workspace
 
     def _judge_or_pair(self, tx: Transaction, incoming: Incoming) -> Judged:
         judged = self._judge(tx, incoming)
@@ -182,15 +203,14 @@ class Reception:
             paired=people.approved(tx, route.channel, route.account, incoming.peer),
             takes_part=guest is not None or sessions.by_key(tx, key) is not None,
         )
-        sender = Sender(f"{route.channel}:{incoming.peer}", incoming.peer_name, owner=owner)
+        sender = Sender(f"{route.channel}:{incoming.peer}", capped(incoming.peer_name, 80), owner=owner)
         message = InboundMessage(
             route,
             guest.key if guest else key,
             incoming.text,
             sender,
             incoming.dedupe_key,
-            incoming.attachments,
-            incoming.message_id,
+            message_id=incoming.message_id,
             private=incoming.kind == "direct",
         )
         return Judged(verdict, message, guest is not None)
@@ -214,7 +234,8 @@ def _change(tx: Transaction, dedupe: str, text: str | None) -> bool:
     if text is None:
         inbox.drop(tx, row)
     else:
-        inbox.reword(tx, row, text)
+        who = f"{row.sender}: "
+        inbox.reword(tx, row, who + text if row.text.startswith(who) else text)
     return True
 
 

@@ -8,7 +8,7 @@ message that asked, always (spec/channels.md).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -60,6 +60,17 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file that a person sent, still on the platform."""
+
+    name: str
+    media_type: str
+    size: int | None
+    fetch: Callable[[int], Awaitable[bytes]]
+    """Fetches it, at most so many bytes; raises `DeliveryError` if it can't or there are more."""
+
+
+@dataclass(frozen=True, slots=True)
 class InboundMessage:
     """One message of a person, ready to be accepted."""
 
@@ -92,7 +103,8 @@ class Incoming:
     """The platform's id of the message."""
     addressed: bool = False
     """It mentions the assistant or replies to it."""
-    attachments: tuple[Attachment, ...] = ()
+    files: tuple[RemoteFile, ...] = ()
+    """What came with it; fetched once its sender is known to be allowed."""
     topics: bool = False
     """The platform calls its threads topics."""
     event_id: str | None = None

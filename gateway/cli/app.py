@@ -32,6 +32,8 @@ CORE: Mapping[str | None, str] = {
     "sessions": "gateway.cli.sessions",
     "subagents": "gateway.cli.runs",
     "outbox": "gateway.cli.outbox",
+    "channels": "gateway.cli.channels",
+    "pairing": "gateway.cli.channels",
     "backup": "gateway.cli.backup",
     "restore": "gateway.cli.backup",
 }

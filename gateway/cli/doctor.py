@@ -11,6 +11,7 @@ from gateway import doctor
 from gateway.cli import format as fmt
 from gateway.cli.context import FAILED, CliContext, run
 from gateway.cli.output import JsonFlag, out, print_json, print_text
+from gateway.doctor.online import channels as ask_channels
 from gateway.doctor.online import online as ask_providers
 
 _MARKS = {doctor.Level.OK: ("✓", "green"), doctor.Level.WARN: ("!", "yellow"), doctor.Level.FAIL: ("✗", "red")}
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor_command(
     ctx: typer.Context,
-    online: Annotated[bool, typer.Option("--online", help="Also make one tiny call to each provider.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Also call each provider and platform.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Checks everything that must be right, and says what to do about the rest."""
@@ -31,16 +32,18 @@ def doctor_command(
     findings, config = doctor.examine(here.config_path, here.paths, here.environ)
     if online and config is not None:
         findings += run(ask_providers(config))
+        findings += run(ask_channels(config))
     failed = any(finding.level is doctor.Level.FAIL for finding in findings)
     if as_json:
         print_json({"ok": not failed, "findings": [finding.data() for finding in findings]})
     else:
-        _print_findings(findings)
+        print_findings(findings)
     if failed:
         raise typer.Exit(FAILED)
 
 
-def _print_findings(findings: list[doctor.Finding]) -> None:
+def print_findings(findings: list[doctor.Finding]) -> None:
+    """Prints findings with what to do about each, and a summary."""
     width = max(len(finding.part) for finding in findings)
     for finding in findings:
         mark, colour = _MARKS[finding.level]

@@ -225,6 +225,25 @@ class ApiClient:
             raise StreamLost(_reason(error)) from error
         raise StreamLost("the gateway closed the stream")
 
+    # ---- channels and people ------------------------------------------------------------------------------------
+
+    async def channels(self) -> records.ChannelPage:
+        """The channels and how they are connected."""
+        return await self._get(records.ChannelPage, "/api/channels")
+
+    async def people(self) -> records.PeoplePage:
+        """Who waits to be let in, and who was."""
+        return await self._get(records.PeoplePage, "/api/pairing")
+
+    async def approve_person(self, code: str) -> records.Person:
+        """Lets in who was told this code."""
+        return await self._post(records.Person, "/api/pairing/approve", {"code": code})
+
+    async def revoke_person(self, channel: str, peer: str, account: str | None) -> None:
+        """Takes somebody's permission back."""
+        body = {"channel": channel, "peer": peer, **({"account": account} if account else {})}
+        await self.request("POST", "/api/pairing/revoke", body=body)
+
     # ---- requests ----------------------------------------------------------------------------------------------
 
     async def request(

@@ -240,6 +240,40 @@ class CommandPage(Record):
     commands: list[CommandInfo] = []
 
 
+class Channel(Record):
+    """One channel."""
+
+    name: str = ""
+    accounts: dict[str, str] = {}
+    """Each account with how its connection is."""
+    capabilities: dict[str, bool] = {}
+
+
+class ChannelPage(Record):
+    """`GET /api/channels`."""
+
+    channels: list[Channel] = []
+
+
+class Person(Record):
+    """Somebody who writes, or wants to write, directly."""
+
+    channel: str = ""
+    account: str = ""
+    peer: str = ""
+    name: str = ""
+    state: str = ""
+    code: str | None = None
+    created_at: str = ""
+    approved_at: str | None = None
+
+
+class PeoplePage(Record):
+    """`GET /api/pairing`."""
+
+    people: list[Person] = []
+
+
 class OutboxPage(Record):
     """Posts of the outbox."""
 

@@ -1,4 +1,6 @@
-"""`laneway doctor --online`: one tiny call to each provider that has a key. Costs a few tokens each."""
+"""`laneway doctor --online`: one tiny call to each provider that has a key, which costs a few tokens, and to each
+platform that is configured.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from gateway.agent.resolve import find_model
 from gateway.config import Config, UnknownModel
 from gateway.config.providers import KNOWN_PROVIDERS
 from gateway.doctor import Finding, Level
+from gateway.plugins import ChecksItself, installed
 
 CALL_SECONDS = 30.0
 ANSWER_TOKENS = 16
@@ -24,6 +27,18 @@ async def online(config: Config) -> list[Finding]:
         return list(await asyncio.gather(*(_provider(config, models, name) for name in agent.usable_providers())))
     finally:
         await models.close()
+
+
+async def channels(config: Config, name: str | None = None) -> list[Finding]:
+    """Asks each configured platform whether its tokens work.
+
+    Args:
+        config: the configuration.
+        name: only this channel.
+    """
+    plugins = [each for key, each in installed().items() if name in (None, key) and isinstance(each, ChecksItself)]
+    found = await asyncio.gather(*(plugin.examine(config) for plugin in plugins))
+    return [finding for findings in found for finding in findings]
 
 
 async def _provider(config: Config, models: Models, name: str) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.http import admin, health, messages, openai, runs, sessions, stream
+from gateway.http import admin, health, messages, openai, platforms, runs, sessions, stream
 
 
 def routes() -> list[web.RouteDef]:
@@ -29,6 +29,10 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/outbox", admin.list_posts),
         web.post("/api/outbox/{id:[0-9]{1,18}}/retry", admin.retry_post),
         web.post("/api/outbox/{id:[0-9]{1,18}}/drop", admin.drop_post),
+        web.get("/api/channels", platforms.list_channels),
+        web.get("/api/pairing", platforms.list_people),
+        web.post("/api/pairing/approve", platforms.approve),
+        web.post("/api/pairing/revoke", platforms.revoke),
         web.get("/api/approvals", admin.list_approvals),
         web.post("/api/approvals/{id:[0-9]{1,18}}", admin.decide),
         web.post("/api/reload", admin.reload),

@@ -17,6 +17,7 @@ from gateway.http.auth import Tokens, guard_host, guard_token, own_token
 from gateway.http.keys import GATEWAY
 from gateway.http.openai import DESK
 from gateway.http.openai_answers import Desk
+from gateway.http.platforms import ATTEMPTS, Attempts
 from gateway.http.shield import RequestLog, explain_errors, hide_unknown_errors
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class HttpServer:
             client_max_size=LARGEST_BODY,
         )
         app[GATEWAY] = gateway
+        app[ATTEMPTS] = Attempts()
         app[DESK] = Desk(gateway.database, gateway.events)
         app.on_response_prepare.append(hide_unknown_errors)
         app.on_shutdown.append(self._end_streams)
