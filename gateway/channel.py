@@ -32,6 +32,8 @@ class Capabilities:
     """An answer can be shown while it is being written: as events on a `pull` channel, else by `Channel.stream`."""
     stream_seconds: float = 1.0
     """The shortest time between two updates of a stream."""
+    drafts: bool = False
+    """What is streamed is a draft, of which nothing stays."""
     tasks: bool = False
     """A stream shows rows of a card beside its text."""
     edits: bool = False

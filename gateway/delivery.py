@@ -126,7 +126,7 @@ class Delivery:
         shown = await self._relay.settle(post.id) or post.platform_id
         failpoints.hit("effect:post")
         try:
-            platform_id = await channel.post(_outgoing(post, route, shown))
+            platform_id = await channel.post(outgoing(post, route, shown))
         finally:
             failpoints.hit("effected:post")
         return platform_id
@@ -192,7 +192,7 @@ class Delivery:
         self._events.append(tx, "delivery", data, session_id=post.session_id, session_key=post.session_key)
 
 
-def _outgoing(post: outbox.Post, route: Route, shown: str | None) -> Post:
+def outgoing(post: outbox.Post, route: Route, shown: str | None) -> Post:
     """A row as its channel gets it.
 
     Args:

@@ -53,15 +53,12 @@ class Relay:
             stream.text = text
             stream.changed.set()
 
-    def show_tasks(self, route: str, rows: Sequence[CardRow]) -> bool:
-        """Shows rows of a card beside the answer that is being written on a route; False: there is none that can."""
-        for stream in self._streams.values():
-            able = stream.channel.able(Route.from_json(stream.post.route))
-            if stream.post.route == route and able.tasks and not stream.ended.is_set():
-                stream.tasks = tuple(rows)
-                stream.changed.set()
-                return True
-        return False
+    def show_tasks(self, post: outbox.Post, rows: Sequence[CardRow]) -> None:
+        """Shows rows of a card beside an answer, which may not have a word yet."""
+        stream = self._stream(post)
+        if stream is not None:
+            stream.tasks = tuple(rows)
+            stream.changed.set()
 
     async def settle(self, post_id: int) -> str | None:
         """Ends a stream; returns the platform's id of its message, None if there is none that is known."""
@@ -99,7 +96,8 @@ class Relay:
             stream.done.set()
 
     async def _follow(self, stream: _Stream, route: Route) -> None:
-        await self._database.run(_begun, stream.post.id)
+        if not stream.channel.able(route).drafts:
+            await self._database.run(_begun, stream.post.id)
         row = stream.post
         live = await stream.channel.stream(
             Post(row.id, route, "", replaces=row.platform_id, streamed=True, created_at=row.created_at)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from gateway.agent.pricing import price_of
 from gateway.agent.resolve import UnknownThinkingLevel
@@ -20,12 +20,13 @@ from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
 from gateway.tools.base import ToolArguments
-from gateway.views import capped
+from gateway.views import LABEL_CHARS, capped
 from subagents.resolve import ResolvedModel, resolve_child_thinking, resolve_model, resolve_timeout_ms
 from subagents.schema import schema_fault
 
 LONGEST_TIMEOUT = 31_536_000
 """seconds; the most that the configuration allows as well"""
+DEFAULT_LABEL_CHARS = 48
 LARGEST_BUDGET_USD = 1_000_000
 LARGEST_BUDGET_TOKENS = 10**12
 AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -48,6 +49,10 @@ class SpawnArguments(ToolArguments):
     budget_usd: float | None = Field(default=None, gt=0, le=LARGEST_BUDGET_USD)
     budget_tokens: int | None = Field(default=None, gt=0, le=LARGEST_BUDGET_TOKENS)
     output_schema: dict[str, Any] | None = Field(default=None, description="JSON Schema that the result must fit.")
+    thread: bool = Field(default=False, description="Open a thread of its own, where people can talk with it.")
+    mode: Literal["run", "session"] | None = Field(
+        default=None, description="session (with thread): it stays for follow-ups after its result."
+    )
 
     @field_validator("task")
     @classmethod
@@ -55,6 +60,24 @@ class SpawnArguments(ToolArguments):
         if not value.strip():
             raise ValueError("must say what to do; it is blank")
         return value.strip()
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        if self.mode == "session" and not self.thread:
+            raise ValueError('`mode: "session"` needs `thread: true`: follow-ups are written in the thread')
+        if self.keeps_session and self.cleanup == "delete":
+            raise ValueError('`cleanup: "delete"` and `mode: "session"` exclude each other; leave one out')
+        return self
+
+    @property
+    def keeps_session(self) -> bool:
+        """Whether its session goes on in its thread after the run; the default with `thread: true`."""
+        return self.thread and self.mode != "run"
+
+
+def label_of(args: SpawnArguments) -> str:
+    """What people call it: its label, or the beginning of its task."""
+    return capped((args.label or "").strip() or args.task[:DEFAULT_LABEL_CHARS], LABEL_CHARS)
 
 
 class Refused(Exception):

@@ -11,13 +11,14 @@ from dataclasses import asdict
 
 from gateway.commands.base import Command, CommandContext, CommandError, CommandReply
 from gateway.config.suggest import nearest
-from gateway.store import idempotency, sessions
+from gateway.store import idempotency
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from subagents import targets, texts
 from subagents.admission import Refused, SpawnArguments
 from subagents.control import LOG_DEFAULT, Answer, Control, Origin
 from subagents.scope import Viewer
+from subagents.viewers import viewer_of
 
 ALL = "all"
 HELP = "help"
@@ -188,14 +189,6 @@ class Subcommands:
 
     def _in_view(self, tx: Transaction, context: CommandContext, unit: Unit) -> Answer:
         return unit(tx, viewer_of(tx, context))
-
-
-def viewer_of(tx: Transaction, context: CommandContext) -> Viewer:
-    """Who looks from where; a conversation in which nothing has been said yet is begun."""
-    session = sessions.by_key(tx, context.session_key)
-    if session is None:
-        session = context.gateway.queues.session(tx, context.session_key, owned=context.sender.owner)
-    return Viewer(session, context.sender.id)
 
 
 # ---- reading what was typed ----

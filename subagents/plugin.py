@@ -11,12 +11,15 @@ from gateway.store.runs import Run
 from gateway.store.sessions import Session
 from subagents import announce, policy, prompt
 from subagents.archive import Archive
+from subagents.cards import Board
 from subagents.commands import subagent_commands
 from subagents.control import Control
+from subagents.kind import KIND, LANE
 from subagents.restart import Restart
+from subagents.rooms import Rooms, room_commands
 from subagents.routes import subagent_routes
 from subagents.schema import output_fault
-from subagents.spawn import KIND, LANE, Spawner
+from subagents.spawn import Spawner
 from subagents.spawn_tool import spawn_tool
 from subagents.texts import active_runs_section
 from subagents.tools import subagent_tools
@@ -50,16 +53,18 @@ class SubagentsPlugin:
 
     def register(self, registry: Registry) -> None:
         """Registers all of it."""
-        spawner = Spawner(registry)
+        rooms = Rooms(registry)
+        spawner = Spawner(registry, rooms)
         control = Control(registry, spawner)
         archive = Archive(registry)
         restart = Restart(registry, archive)
+        board = Board(registry)
         registry.run_kind(SubagentKind(registry))
         registry.lane(LaneSpec(LANE, lambda config: config.agents.defaults.subagents.max_concurrent))
-        registry.tool(spawn_tool(spawner))
+        registry.tool(spawn_tool(spawner, rooms))
         for tool in subagent_tools(registry, control):
             registry.tool(tool)
-        for command in subagent_commands(control):
+        for command in (*subagent_commands(control), *room_commands(rooms)):
             registry.command(command)
         registry.routes(subagent_routes(control))
         registry.prompt_section(active_runs_section)
@@ -68,6 +73,8 @@ class SubagentsPlugin:
         registry.chore(Chore("retention", archive.next_purge, archive.purge_old))
         registry.on_startup(restart.apply)
         registry.on_startup(control.open)
+        registry.on_startup(board.open)
+        registry.on_shutdown(board.close)
         registry.on_shutdown(control.close)
 
 

@@ -32,6 +32,7 @@ KEPT = (
     "thinking",
     "cleanup",
     "context",
+    "mode",
     "timeout_ms",
     "budget_micro",
     "budget_tokens",
@@ -61,7 +62,7 @@ class Reviver:
     def can(self, tx: Transaction, run: Run) -> bool:
         """Whether its session is there, kept and at rest."""
         session = sessions.find(tx, run.session_id)
-        return session is not None and session.closed and run.cleanup != "delete"
+        return session is not None and not run.open and run.cleanup != "delete"
 
     def requester(self, tx: Transaction, run: Run) -> Session:
         """The session that a new run in the place of `run` reports to.

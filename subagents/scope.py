@@ -16,7 +16,7 @@ from gateway.store.database import Transaction
 from gateway.store.runs import Run, Status
 from gateway.store.schema import runs, sessions
 from gateway.store.sessions import Session
-from subagents.spawn import KIND
+from subagents.kind import KIND
 
 SHOWN = 50
 """Most runs in one list."""
@@ -82,6 +82,28 @@ def active(tx: Transaction, session: Session, limit: int) -> tuple[list[Run], in
     if len(found) < limit:
         return found, len(found)
     return found, int(tx.execute(_COUNT_ACTIVE, {"of_key": session.key}).scalar_one())
+
+
+def active_routes(tx: Transaction) -> list[str]:
+    """Where open runs were asked for."""
+    found = tx.execute(
+        select(runs.c.route)
+        .distinct()
+        .where(runs.c.kind == KIND, runs.c.status != Status.DONE, runs.c.route.is_not(None))
+    )
+    return [str(row[0]) for row in found]
+
+
+def on_route(tx: Transaction, route: str, since: int) -> tuple[list[Run], int]:
+    """The runs asked for on a route that were at work at a time or later, and how many older ones were left out."""
+    statement = _ALL.where(runs.c.route == route, (runs.c.status != Status.DONE) | (runs.c.ended_at >= since))
+    found = load(tx, statement.limit(SHOWN))
+    more = 0
+    if len(found) == SHOWN:
+        more = (
+            int(tx.execute(select(func.count()).select_from(statement.order_by(None).subquery())).scalar_one()) - SHOWN
+        )
+    return found, more
 
 
 def load(tx: Transaction, statement: Select[Any], **parameters: Any) -> list[Run]:

@@ -17,35 +17,47 @@ from gateway.store.database import Transaction
 from gateway.store.runs import Run, Status
 from gateway.store.sessions import Session
 from gateway.tools import policy
-from gateway.views import LABEL_CHARS, capped
-from subagents.admission import Admitted, Requester, SpawnArguments, admit, agent_named
+from subagents.admission import Admitted, Refused, Requester, SpawnArguments, admit, agent_named, label_of
+from subagents.kind import KIND, LANE
+from subagents.rooms import NO_THREADS, Rooms
 
-LANE = "subagent"
-KIND = "subagent"
-DEFAULT_LABEL_CHARS = 48
 NOTE = "It works on its own and announces its result here. Don't wait and don't poll: end your turn."
 
 
 class Spawner:
     """Creates sub-agents. Its methods are units of work."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, rooms: Rooms) -> None:
         self._registry = registry
+        self._rooms = rooms
 
-    def spawn(self, tx: Transaction, requester: Requester, args: SpawnArguments, **links: str | None) -> dict[str, Any]:
+    def spawn(
+        self,
+        tx: Transaction,
+        requester: Requester,
+        args: SpawnArguments,
+        *,
+        room: str | None = None,
+        **links: str | None,
+    ) -> dict[str, Any]:
         """Checks, admits and creates; returns the accepted result.
 
         Args:
             tx: the unit of work.
             requester: who asks.
             args: what for.
+            room: under which key its thread was opened, if it asks for one.
             links: `retry_of`, where the task is run again.
 
         Raises:
             Refused: with what would be allowed.
         """
         admitted = admit(self._registry.gateway.config, tx, requester, args)
+        if args.thread and room is None:
+            raise Refused(NO_THREADS)
         run = self._create(tx, requester, args, admitted, links)
+        if args.thread and room is not None:
+            self._rooms.move_in(tx, room, sessions.get(tx, run.session_id), requester.session.key)
         return self._accepted(tx, run, self._compacts(tx, requester, args, admitted))
 
     def _create(
@@ -83,7 +95,7 @@ class Spawner:
             parent_run_id=requester.run.id if requester.run else None,
             route=requester.route,
             agent_id=agent.id,
-            label=capped((args.label or "").strip() or args.task[:DEFAULT_LABEL_CHARS], LABEL_CHARS),
+            label=label_of(args),
             task=args.task,
             depth=session.depth,
             model=admitted.model.ref.name,
@@ -91,6 +103,7 @@ class Spawner:
             thinking=admitted.thinking,
             cleanup=args.cleanup,
             context=args.context,
+            mode="session" if args.keeps_session else "run",
             timeout_ms=admitted.timeout_ms,
             budget_micro=admitted.budget_micro,
             budget_tokens=args.budget_tokens,
@@ -130,7 +143,7 @@ class Spawner:
             "status": "accepted",
             "runId": run.id,
             "childSessionKey": run.session_key,
-            "mode": "run",
+            "mode": run.mode,
             "context": run.context,
             "label": run.label,
             "resolvedModel": run.model,

@@ -7,11 +7,13 @@ import json
 from gateway.store import runs, sessions
 from gateway.store.database import Transaction
 from gateway.tools.base import Tool, ToolContext, ToolResult
+from subagents import texts
 from subagents.admission import Refused, Requester, SpawnArguments, too_deep
+from subagents.rooms import Rooms, opening_key
 from subagents.spawn import Spawner
 
 
-def spawn_tool(spawner: Spawner) -> Tool[SpawnArguments]:
+def spawn_tool(spawner: Spawner, rooms: Rooms) -> Tool[SpawnArguments]:
     """The tool `sessions_spawn`."""
 
     def apply(tx: Transaction, context: ToolContext, args: SpawnArguments) -> ToolResult:
@@ -19,9 +21,11 @@ def spawn_tool(spawner: Spawner) -> Tool[SpawnArguments]:
         run = runs.find(tx, session.run_id) if session.run_id else None
         requester = Requester(session, run, session.turn_route, context.assistant_seq - 1)
         try:
-            return ToolResult(json.dumps(spawner.spawn(tx, requester, args), ensure_ascii=False))
+            return ToolResult(
+                json.dumps(spawner.spawn(tx, requester, args, room=opening_key(context)), ensure_ascii=False)
+            )
         except Refused as refused:
-            return refusal(str(refused), refused.status)
+            return texts.refusal(str(refused), refused.status)
 
     return Tool(
         name="sessions_spawn",
@@ -31,6 +35,8 @@ def spawn_tool(spawner: Spawner) -> Tool[SpawnArguments]:
         ),
         args=SpawnArguments,
         apply=apply,
+        prepare=rooms.open,
+        undo=rooms.undo,
         renamed={
             "timeoutSeconds": "use runTimeoutSeconds",
             "timeout": "use runTimeoutSeconds",
@@ -43,17 +49,12 @@ def spawn_tool(spawner: Spawner) -> Tool[SpawnArguments]:
                 "results always go where the request came from; leave it out",
             ),
         },
-        on_bad_arguments=lambda text: refusal(text, "error"),
+        on_bad_arguments=lambda text: texts.refusal(text, "error"),
         on_denied=_why_denied,
     )
-
-
-def refusal(text: str, status: str) -> ToolResult:
-    """A spawn's refusal, as the model reads it."""
-    return ToolResult(json.dumps({"status": status, "error": text}, ensure_ascii=False), error=True)
 
 
 def _why_denied(context: ToolContext) -> ToolResult | None:
     """A child that may not nest doesn't have the tool; if it calls it all the same it is told the reason."""
     limit = context.agent.subagents.max_spawn_depth
-    return refusal(too_deep(context.depth, limit), "forbidden") if context.depth >= limit else None
+    return texts.refusal(too_deep(context.depth, limit), "forbidden") if context.depth >= limit else None

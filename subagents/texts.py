@@ -14,6 +14,7 @@ from gateway.icons import ICONS
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
+from gateway.tools.base import ToolResult
 from gateway.views import LABEL_CHARS, capped, duration, runtime_ms
 from subagents.scope import active
 
@@ -251,6 +252,17 @@ def from_session(key: str, agent_id: str) -> str:
         f"[A message from the agent `{agent_id}` in the session {key}, not from the user. If nothing has to be said or "
         "done, answer NO_REPLY.]"
     )
+
+
+def refusal(text: str, status: str) -> ToolResult:
+    """A spawn's refusal, as the model reads it."""
+    return ToolResult(json.dumps({"status": status, "error": text}, ensure_ascii=False), error=True)
+
+
+def room_text(label: str, task: str) -> str:
+    """What stands first in a thread that was opened for a sub-agent. Both texts may be a model's."""
+    quoted = "\n".join(f"> {line}" for line in task.splitlines())
+    return f"🧵 **{label}**\n{quoted}"
 
 
 def fenced(title: str, data: str) -> str:

@@ -79,11 +79,21 @@ class ToolRunner:
         except ToolArgumentError as error:
             return await self._store(context, tool.on_bad_arguments(str(error)), decorate)
         if tool.apply is not None:
-            return await self._database.run(self._apply, tool, arguments, context, decorate)
+            return await self._run_store_tool(tool, arguments, context, decorate)
         failpoints.hit(f"effect:{tool.name}")
         result = await _timed(tool, arguments, context)
         failpoints.hit(f"effected:{tool.name}")
         return await self._store(context, result, decorate)
+
+    async def _run_store_tool(
+        self, tool: Tool[Any], arguments: Any, context: ToolContext, decorate: Callable[[str], str]
+    ) -> Message:
+        if tool.prepare is not None and (result := await tool.prepare(context, arguments)) is not None:
+            return await self._store(context, result, decorate)
+        message = await self._database.run(self._apply, tool, arguments, context, decorate)
+        if message.error and tool.undo is not None:
+            await tool.undo(context, arguments)
+        return message
 
     async def _store(self, context: ToolContext, result: ToolResult, decorate: Callable[[str], str]) -> Message:
         text = decorate(_capped(self._clean(result.text)))

@@ -45,7 +45,8 @@ def core_commands() -> tuple[Command, ...]:
 
 def current(tx: Transaction, context: CommandContext) -> Session:
     """The session that a command is typed in, created if nothing has been said there yet."""
-    return context.gateway.queues.session(tx, context.session_key, owned=context.sender.owner)
+    known = sessions.by_key(tx, context.session_key)
+    return known or context.gateway.queues.session(tx, context.session_key, owned=context.sender.owner)
 
 
 async def _help(context: CommandContext, _rest: str) -> CommandReply:
@@ -95,6 +96,8 @@ def _stop_all(tx: Transaction, context: CommandContext, *, turn_only: bool) -> d
         inbox.drop(tx, row)
     if turn_only:  # its turn hasn't begun yet, and now never will
         return {"turns": 0, "runs": 0, "dropped": len(dropped)}
+    if session.run_id and (run := runs.find(tx, session.run_id)) and run.open:  # typed in a sub-agent's own thread
+        return {"turns": 0, "runs": lifecycle.stop(tx, run, "stopped by /stop"), "dropped": len(dropped)}
     asked = sessions.same_conversation(tx, session)
     children = [run for each in asked for run in runs.children(tx, each, open_only=True)]
     stopped = sum(lifecycle.stop(tx, run, "stopped by /stop") for run in children)

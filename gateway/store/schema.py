@@ -228,6 +228,7 @@ Index("runs_session", runs.c.session_id)
 Index("runs_requester", runs.c.requester_id, runs.c.status)
 Index("runs_parent", runs.c.parent_run_id, runs.c.status)
 Index("runs_status", runs.c.status, runs.c.created_at)
+Index("runs_route", runs.c.route, runs.c.ended_at)
 Index("runs_archive", runs.c.archive_at)
 Index("runs_deadline", runs.c.deadline_at)
 

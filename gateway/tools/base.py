@@ -128,6 +128,11 @@ class Tool(Generic[A]):
     args: type[A]
     run: Callable[[ToolContext, A], Awaitable[ToolResult]] | None = None
     apply: Callable[[Transaction, ToolContext, A], ToolResult] | None = None
+    prepare: Callable[[ToolContext, A], Awaitable[ToolResult | None]] | None = None
+    """Of a store tool: what has to be done outside before its transaction; a result ends the call. Must bear being
+    repeated after a crash."""
+    undo: Callable[[ToolContext, A], Awaitable[None]] | None = None
+    """Of a store tool: takes back what `prepare` has done, where `apply` has refused."""
     idempotent: bool = False
     """May be run again when a crash left its call open."""
     timeout_seconds: float | None = 60.0

@@ -20,6 +20,7 @@ def upgrade() -> None:
     op.add_column("outbox", sa.Column("buttons", sa.JSON(), nullable=True))
     op.add_column("outbox", sa.Column("streamed", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.add_column("runs", sa.Column("mode", sa.Text(), server_default=sa.text("'run'"), nullable=False))
+    op.create_index("runs_route", "runs", ["route", "ended_at"])
     _people()
     _posts()
     _threads()
