@@ -104,15 +104,23 @@ class DeliveryError(Exception):
         permanent: never retried (chat not found, kicked).
         retry_after: seconds that the platform asked for.
         uncertain: it may have been done all the same: the answer was lost.
+        code: the platform's own word for it, for the channel itself.
     """
 
     def __init__(
-        self, reason: str, *, permanent: bool = False, retry_after: float | None = None, uncertain: bool = False
+        self,
+        reason: str,
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        uncertain: bool = False,
+        code: str = "",
     ) -> None:
         super().__init__(reason)
         self.permanent = permanent
         self.retry_after = retry_after
         self.uncertain = uncertain
+        self.code = code
 
 
 class Live(Protocol):

@@ -1,0 +1,96 @@
+"""Who the assistant is in a workspace, and what the people and places in it are called."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from channels.slack.client import Api
+from gateway.channel import DeliveryError
+from gateway.routes import PlaceKind
+
+KEPT = 10_000
+"""Names that are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The assistant in its workspace."""
+
+    user: str
+    bot: str
+    team: str
+    url: str
+    """Of the workspace, for links."""
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> Identity:
+        """From the answer of `auth.test`."""
+        return cls(
+            str(answer.get("user_id", "")),
+            str(answer.get("bot_id", "")),
+            str(answer.get("team_id", "")),
+            str(answer.get("url", "")),
+        )
+
+
+class Names:
+    """Remembers names, and what kind of place a channel is."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._users: OrderedDict[str, str] = OrderedDict()
+        self._kinds: OrderedDict[str, PlaceKind] = OrderedDict()
+
+    @property
+    def users(self) -> frozenset[str]:
+        """Ids of the people who are known, because they have written."""
+        return frozenset(self._users)
+
+    def known(self, user: str) -> str:
+        """The name of a user, his id if it isn't known."""
+        return self._users.get(user, user)
+
+    async def of_user(self, user: str) -> str:
+        """The name of a user, asked for once."""
+        if user not in self._users:
+            _remember(self._users, user, await self._ask_user(user))
+        return self._users[user]
+
+    async def kind(self, channel: str, channel_type: str | None) -> PlaceKind:
+        """What kind of place a channel is.
+
+        Args:
+            channel: its id.
+            channel_type: as an event tells it; not every event does.
+        """
+        told: dict[str, PlaceKind] = {"im": "direct", "mpim": "group", "channel": "channel", "group": "channel"}
+        if channel_type in told:
+            return told[channel_type]
+        if channel.startswith("D"):
+            return "direct"
+        if channel not in self._kinds:
+            _remember(self._kinds, channel, await self._ask_kind(channel))
+        return self._kinds[channel]
+
+    async def _ask_user(self, user: str) -> str:
+        try:
+            found = (await self._api("users_info", user=user)).get("user", {})
+        except DeliveryError:
+            return user
+        profile = found.get("profile", {})
+        return str(profile.get("display_name") or profile.get("real_name") or found.get("name") or user)
+
+    async def _ask_kind(self, channel: str) -> PlaceKind:
+        try:
+            found = (await self._api("conversations_info", channel=channel)).get("channel", {})
+        except DeliveryError:
+            return "channel"
+        return "direct" if found.get("is_im") else "group" if found.get("is_mpim") else "channel"
+
+
+def _remember(cache: OrderedDict[str, Any], key: str, value: object) -> None:
+    cache[key] = value
+    while len(cache) > KEPT:
+        cache.popitem(last=False)
