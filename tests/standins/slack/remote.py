@@ -1,0 +1,299 @@
+"""The driver from another process: the same words as in `server.py`, each of them awaited.
+
+async with slack_process(folder / "slack.jsonl") as ws:
+    ann = await ws.user("ann")
+    await ws.channel("general", "ann")
+    ts = await ann.says("general", "hello", mention=True)
+    answer = await ws.wait_message("hello", thread=ts)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import re
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+
+from tests.standins.slack.delivery import Twist
+from tests.standins.slack.errors import Timeout
+from tests.standins.slack.faults import Fault
+from tests.standins.slack.interactions import Ack
+from tests.standins.slack.model import Call, Json
+from tests.standins.slack.sockets import Goodbye
+from tests.standins.slack.workspace import PATIENCE_SECONDS
+
+T = TypeVar("T")
+_ROUND_SECONDS = 5.0
+"""How long one request waits for a change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A message as it was when it was asked for."""
+
+    channel: str
+    ts: str
+    user: str
+    text: str
+    thread_ts: str | None
+    by_app: bool
+    blocks: list[Json]
+    metadata: Json | None
+    reactions: dict[str, list[str]]
+    edits: int
+    ephemeral_for: str | None
+    streaming: str | None
+    """The state of its stream, if it is one."""
+    view: str
+    """What its reader sees."""
+    buttons: list[str]
+    """What can be pressed."""
+
+    @property
+    def root(self) -> str:
+        """The ts of its thread, or of itself."""
+        return self.thread_ts or self.ts
+
+
+class RemotePerson:
+    """Somebody in the workspace; see `Person`."""
+
+    def __init__(self, remote: RemoteSlack, name: str, user_id: str, dm: str) -> None:
+        self._remote = remote
+        self.name = name
+        self.id = user_id
+        self.dm = dm
+
+    async def says(self, channel: str, text: str, *, files: Mapping[str, bytes] | None = None, **more: Any) -> str:
+        """Writes a message; returns its ts."""
+        if files:
+            more["files"] = {name: base64.b64encode(content).decode() for name, content in files.items()}
+        return str(await self._do("says", channel=channel, text=text, **more))
+
+    async def edits(self, channel: str, ts: str, text: str) -> None:
+        """Changes what he wrote."""
+        await self._do("edits", channel=channel, ts=ts, text=text)
+
+    async def deletes(self, channel: str, ts: str) -> None:
+        """Deletes what he wrote."""
+        await self._do("deletes", channel=channel, ts=ts)
+
+    async def reacts(self, channel: str, ts: str, emoji: str) -> None:
+        """Adds a reaction."""
+        await self._do("reacts", channel=channel, ts=ts, emoji=emoji)
+
+    async def presses(self, channel: str, ts: str, button: str | int, *, option: str | None = None) -> Ack:
+        """Presses a button, or chooses an option of a menu."""
+        return Ack(**await self._do("presses", channel=channel, ts=ts, button=button, option=option))
+
+    async def forges(self, channel: str, ts: str, action_id: str, value: str) -> Ack:
+        """Sends the press of a button that isn't there."""
+        return Ack(**await self._do("forges", channel=channel, ts=ts, action_id=action_id, value=value))
+
+    async def commands(self, command: str, text: str, channel: str) -> Ack:
+        """Sends a slash command."""
+        return Ack(**await self._do("commands", command=command, text=text, channel=channel))
+
+    async def stops(self, channel: str, thread: str) -> None:
+        """Presses Slack's own Stop."""
+        await self._do("stops", channel=channel, thread=thread)
+
+    async def sees(self, channel: str, thread: str | None = None) -> list[str]:
+        """What stands before him."""
+        return list(await self._do("sees", channel=channel, thread=thread))
+
+    async def _do(self, verb: str, **arguments: Any) -> Any:
+        return await self._remote.ask(verb, user=self.name, **arguments)
+
+
+class RemoteSlack:
+    """A workspace that another process serves."""
+
+    def __init__(self, base_url: str, http: aiohttp.ClientSession) -> None:
+        self.base_url = base_url
+        self.api_url = f"{base_url}/api/"
+        self._http = http
+        self._version = 0
+
+    async def ask(self, verb: str, **arguments: Any) -> Any:
+        """One verb of the admin surface.
+
+        Raises:
+            AssertionError: the workspace says what the test has got wrong.
+        """
+        async with self._http.post(f"{self.base_url}/_admin/{verb}", json=arguments) as response:
+            answer = await response.json()
+        assert "error" not in answer, f"{verb}: {answer['error']}"
+        self._version = int(answer["version"])
+        return answer["result"]
+
+    async def about(self) -> Json:
+        """Tokens and ids."""
+        return await self.ask("about")
+
+    async def user(self, name: str) -> RemotePerson:
+        """Somebody, new or known."""
+        person = await self.ask("user", name=name)
+        return RemotePerson(self, name, person["id"], person["dm"])
+
+    async def channel(self, name: str, *members: str, private: bool = False, bot: bool = True) -> str:
+        """A channel, new or known; returns its id."""
+        return str(await self.ask("channel", name=name, members=list(members), private=private, bot=bot))
+
+    async def thread(self, channel: str, ts: str) -> list[Seen]:
+        """A thread, its root first."""
+        return [Seen(**one) for one in await self.ask("thread", channel=channel, ts=ts)]
+
+    async def messages(self, channel: str | None = None) -> list[Seen]:
+        """All messages of a channel; of all channels, with those that only one person sees."""
+        return [Seen(**one) for one in await self.ask("messages", channel=channel)]
+
+    async def posts(self, channel: str | None = None, thread: str | None = None) -> list[Seen]:
+        """The app's messages."""
+        return [one for one in await self.messages(channel) if one.by_app and thread in (None, one.root)]
+
+    async def calls(self, method: str | None = None) -> list[Call]:
+        """The calls so far."""
+        return [Call(**one) for one in await self.ask("calls", method=method)]
+
+    async def next(self, method: str, *faults: Fault, where: Json | None = None) -> None:
+        """What goes wrong with the next calls of a method; gates are given by name."""
+        await self.ask("next", method=method, faults=[asdict(fault) for fault in faults], where=where)
+
+    async def release(self, name: str) -> None:
+        """Opens a gate."""
+        await self.ask("release", name=name)
+
+    async def twist(self, *twists: Twist) -> None:
+        """How the next events are delivered."""
+        await self.ask("twist", twists=list(twists))
+
+    async def redeliver(self) -> None:
+        """Sends again now whatever isn't acknowledged."""
+        await self.ask("redeliver")
+
+    async def drop_sockets(self) -> int:
+        """Cuts every socket."""
+        return int(await self.ask("drop_sockets"))
+
+    async def say_goodbye(self, reason: Goodbye = "refresh_requested") -> None:
+        """Asks for new sockets."""
+        await self.ask("say_goodbye", reason=reason)
+
+    async def pending(self) -> list[Json]:
+        """Events that are neither acknowledged nor lost."""
+        return [one for one in await self.ask("deliveries") if not (one["acknowledged"] or one["lost"])]
+
+    async def faults(self) -> list[str]:
+        """What a correct client wouldn't have done."""
+        return list(await self.ask("faults"))
+
+    async def assert_clean(self, *allowed: str) -> None:
+        """Fails on faults that match none of the patterns."""
+        faults = [one for one in await self.faults() if not any(re.search(pattern, one) for pattern in allowed)]
+        assert not faults, "the Slack stand-in saw what it should not:\n" + "\n".join(faults)
+
+    async def until(
+        self, look: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = PATIENCE_SECONDS
+    ) -> T:
+        """Looks again after each change until it finds something.
+
+        Raises:
+            Timeout: after so many seconds.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while not (found := await look()):
+                    await self.ask("wait", version=self._version, seconds=_ROUND_SECONDS)
+                return found
+        except TimeoutError:
+            raise Timeout(f"no {what} within {seconds} s; faults: {await self.faults()}") from None
+
+    async def wait_message(
+        self,
+        match: Callable[[Seen], bool] | str,
+        *,
+        channel: str | None = None,
+        thread: str | None = None,
+        seconds: float = PATIENCE_SECONDS,
+    ) -> Seen:
+        """Waits for a message; a pattern is searched in what the app's messages look like."""
+
+        def fits(one: Seen) -> bool:
+            if not isinstance(match, str):
+                return match(one)
+            return one.by_app and re.search(match, one.view, re.DOTALL) is not None
+
+        async def look() -> Seen | None:
+            found = [one for one in await self.messages() if thread in (None, one.root) and fits(one)]
+            return next((one for one in found if channel in (None, one.channel)), None)
+
+        return await self.until(look, f"message {match!r}", seconds=seconds)
+
+    async def wait_calls(self, method: str, count: int = 1, *, seconds: float = PATIENCE_SECONDS) -> list[Call]:
+        """Waits until a method was called so often; returns its calls."""
+
+        async def look() -> list[Call] | None:
+            calls = await self.calls(method)
+            return calls if len(calls) >= count else None
+
+        return await self.until(look, f"{count} calls of {method}", seconds=seconds)
+
+    async def wait_connected(self, opened: int = 1, *, seconds: float = PATIENCE_SECONDS) -> None:
+        """Waits until a socket is open, and so many were opened since the beginning."""
+
+        async def look() -> bool:
+            sockets = await self.ask("sockets")
+            return bool(sockets["open"]) and sockets["opened"] >= opened
+
+        await self.until(look, f"{opened}. socket", seconds=seconds)
+
+    async def wait_delivered(self, *, seconds: float = PATIENCE_SECONDS) -> None:
+        """Waits until every event so far is acknowledged, or lost."""
+
+        async def look() -> bool:
+            return not await self.pending()
+
+        await self.until(look, "acknowledgement of all events", seconds=seconds)
+
+
+@asynccontextmanager
+async def remote_slack(base_url: str) -> AsyncGenerator[RemoteSlack]:
+    """The driver of a workspace that runs somewhere."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
+        yield RemoteSlack(base_url, http)
+
+
+@asynccontextmanager
+async def slack_process(log: Path | None = None, **options: Any) -> AsyncGenerator[RemoteSlack]:
+    """A workspace as a process of its own, which ends with the test.
+
+    Args:
+        log: file for a JSON line of each call.
+        options: fields of `Options`.
+    """
+    more = ("--log", str(log)) if log else ()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.standins.slack", "--options", json.dumps(options), *more,
+        stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            base_url = (await process.stdout.readline()).decode().strip()
+        assert base_url, "the stand-in didn't start"
+        async with remote_slack(base_url) as remote:
+            yield remote
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

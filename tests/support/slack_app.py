@@ -1,0 +1,96 @@
+"""A small Slack app made with the real libraries, for tests of the Slack stand-in: it keeps what it hears."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from tests.standins.slack import SlackWorkspace
+
+PATH = "/slack/events"
+Json = dict[str, Any]
+
+
+class Heard:
+    """An app that acknowledges everything. `bodies` is what it got, with the headers of redeliveries.
+
+    Args:
+        client: an `AsyncWebClient` with the bot's token.
+        secret: that requests are signed with.
+    """
+
+    def __init__(self, client: Any, secret: str) -> None:
+        self.client = client
+        self.bodies: list[Json] = []
+        self.headers: list[dict[str, Any]] = []
+        self.say: str | Json = ""
+        """What acknowledgements say."""
+        self.deaf: asyncio.Event | None = None
+        """Nothing is acknowledged before this is set."""
+        self._arrival = asyncio.Condition()
+        self.bolt = AsyncApp(client=client, signing_secret=secret, process_before_response=True)
+        self.bolt.use(self._hear)  # pyright: ignore[reportUnknownMemberType]
+
+    @property
+    def events(self) -> list[Json]:
+        """The events among what it got."""
+        return [body["event"] for body in self.bodies if "event" in body]
+
+    def kinds(self) -> list[str]:
+        """Type and subtype of each event."""
+        return [event.get("subtype") or event["type"] for event in self.events]
+
+    async def wait(self, enough: Callable[[list[Json]], bool]) -> None:
+        """Waits until the bodies are enough."""
+        async with asyncio.timeout(10), self._arrival:
+            await self._arrival.wait_for(lambda: enough(self.bodies))
+
+    async def _hear(self, req: AsyncBoltRequest) -> BoltResponse:
+        async with self._arrival:
+            self.bodies.append(req.body)
+            self.headers.append(dict(req.headers))
+            self._arrival.notify_all()
+        if self.deaf is not None:
+            await self.deaf.wait()
+        return BoltResponse(status=200, body=self.say if "event" not in req.body else "")
+
+
+def web_client(ws: SlackWorkspace, token: str | None = None) -> Any:
+    """The client library on the stand-in; the bot's unless another token is given. `Any`, because its methods and
+    answers have no usable types: a strict checker would object to every line of a test."""
+    return AsyncWebClient(ws.app.bot_token if token is None else token, base_url=ws.api_url, retry_handlers=[])
+
+
+@asynccontextmanager
+async def by_socket(ws: SlackWorkspace) -> AsyncGenerator[Heard]:
+    """An app in Socket Mode, connected."""
+    heard = Heard(web_client(ws), ws.app.signing_secret)
+    handler = AsyncSocketModeHandler(heard.bolt, ws.app.app_token, ping_interval=0.2)
+    await handler.connect_async()  # pyright: ignore[reportUnknownMemberType]
+    try:
+        await ws.wait_connected()
+        yield heard
+    finally:
+        await handler.close_async()  # pyright: ignore[reportUnknownMemberType]
+
+
+@asynccontextmanager
+async def by_http(ws: SlackWorkspace) -> AsyncGenerator[Heard]:
+    """An app with a request URL, verified."""
+    heard = Heard(web_client(ws), ws.app.signing_secret)
+    runner = web.AppRunner(heard.bolt.web_app(PATH), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        assert await ws.verify_url(f"http://127.0.0.1:{runner.addresses[0][1]}{PATH}")
+        yield heard
+    finally:
+        await runner.cleanup()
