@@ -182,9 +182,10 @@ async def test_streams_end_by_time_and_by_people(ws: SlackWorkspace, client: Any
 
     ts = (await client.chat_startStream(**who, markdown_text="a"))["ts"]
     ws.options = replace(ws.options, stream_seconds=0.0)
+    await client.chat_update(channel=general, ts=ts, text="the whole answer after all")
+    ts = (await client.chat_startStream(**who, markdown_text="a"))["ts"]
     with pytest.raises(SlackApiError, match="message_not_in_streaming_state"):
         await client.chat_appendStream(channel=general, ts=ts, markdown_text="b")
-    await client.chat_update(channel=general, ts=ts, text="the whole answer after all")
 
 
 async def test_what_a_thread_shows_while_the_app_works(ws: SlackWorkspace, client: Any, general: str) -> None:

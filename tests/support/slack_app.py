@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
 from slack_bolt.response import BoltResponse
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from tests.standins.slack import SlackWorkspace
@@ -36,7 +37,9 @@ class Heard:
         self.deaf: asyncio.Event | None = None
         """Nothing is acknowledged before this is set."""
         self._arrival = asyncio.Condition()
-        self.bolt = AsyncApp(client=client, signing_secret=secret, process_before_response=True)
+        self.bolt = AsyncApp(
+            client=client, signing_secret=secret, process_before_response=True, ignoring_self_events_enabled=False
+        )
         self.bolt.use(self._hear)  # pyright: ignore[reportUnknownMemberType]
 
     @property
@@ -67,6 +70,19 @@ def web_client(ws: SlackWorkspace, token: str | None = None) -> Any:
     """The client library on the stand-in; the bot's unless another token is given. `Any`, because its methods and
     answers have no usable types: a strict checker would object to every line of a test."""
     return AsyncWebClient(ws.app.bot_token if token is None else token, base_url=ws.api_url, retry_handlers=[])
+
+
+async def refused(call: Awaitable[Any]) -> Json:
+    """The answer of a call that is refused.
+
+    Raises:
+        AssertionError: it isn't.
+    """
+    try:
+        await call
+    except SlackApiError as error:
+        return cast("Any", error).response.data
+    raise AssertionError("the call was not refused")
 
 
 @asynccontextmanager

@@ -71,7 +71,7 @@ class Admin:
             result = await self._do(verb, arguments)
         except (NotThere, LookupError, TypeError, AssertionError) as error:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
-        return web.json_response({"result": result, "version": self._ws.version})
+        return web.json_response({"result": result})
 
     async def _do(self, verb: str, arguments: Json) -> Any:
         if verb in _PERSON:

@@ -156,6 +156,9 @@ def _task_card(block: Json) -> Faults:
     for name in ("task_id", "title"):
         if not isinstance(block[name], str) or not block[name]:
             yield f"/{name}", "must be a string with at least 1 character"
+    for name in ("details", "output"):
+        if name in block and (not isinstance(block[name], dict) or block[name].get("type") != "rich_text"):
+            yield f"/{name}", "must be a rich_text block"
 
 
 def _plan(block: Json) -> Faults:

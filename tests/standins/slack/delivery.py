@@ -168,7 +168,7 @@ class Dispatcher:
         """Sends it and waits; a kick ends the waiting as if time had run out."""
         number = delivery.attempts
         delivery.sent.append(time.monotonic())
-        self._note(delivery, "sent", attempt=number)
+        self._note(delivery, "attempt", number=number)
         sending = asyncio.create_task(self.transport.event(delivery.payload, number, reason), name="slack-attempt")
         kick = asyncio.create_task(self._kick.wait(), name="slack-kick")
         try:

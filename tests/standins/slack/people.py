@@ -11,7 +11,7 @@ from tests.standins.slack.errors import NotThere
 from tests.standins.slack.events import Events
 from tests.standins.slack.interactions import Ack, Interactions
 from tests.standins.slack.methods.agents import STOPPED
-from tests.standins.slack.model import Channel, File, Json, Message, User
+from tests.standins.slack.model import Channel, File, Json, Kind, Message, User
 from tests.standins.slack.render import view
 from tests.standins.slack.texts import typed
 from tests.standins.slack.workspace import Workspace
@@ -76,8 +76,13 @@ class Person:
 
         Returns:
             Its ts.
+
+        Raises:
+            NotThere: no such channel or thread, or he isn't let in.
         """
-        room = self._room(channel)
+        room = self._inside(channel)
+        if thread is not None and (thread not in room.messages or room.messages[thread].thread_ts):
+            raise NotThere(f"{thread} in {room.name} is no message that a thread begins with")
         text = text if raw else typed(text, self._names())
         if mention:
             text = f"<@{self._ws.app.user_id}> {text}".strip()
@@ -209,6 +214,15 @@ class Person:
 
     def _room(self, channel: str) -> Channel:
         return room_of(self._ws, channel, self._user)
+
+    def _inside(self, channel: str) -> Channel:
+        """A channel that he can write in; a public one he joins on the way, and nobody is told."""
+        room = self._room(channel)
+        if self.id not in room.members:
+            if room.kind is not Kind.PUBLIC:
+                raise NotThere(f"{self.name} isn't in {room.name}")
+            room.members.add(self.id)
+        return room
 
     def _own(self, channel: str, ts: str) -> Message:
         message = self._ws.find(self._room(channel).id, ts)

@@ -122,7 +122,6 @@ class RemoteSlack:
         self.base_url = base_url
         self.api_url = f"{base_url}/api/"
         self._http = http
-        self._version = 0
 
     async def ask(self, verb: str, **arguments: Any) -> Any:
         """One verb of the admin surface.
@@ -133,7 +132,6 @@ class RemoteSlack:
         async with self._http.post(f"{self.base_url}/_admin/{verb}", json=arguments) as response:
             answer = await response.json()
         assert "error" not in answer, f"{verb}: {answer['error']}"
-        self._version = int(answer["version"])
         return answer["result"]
 
     async def about(self) -> Json:
@@ -212,8 +210,9 @@ class RemoteSlack:
         """
         try:
             async with asyncio.timeout(seconds):
+                version = 0  # the first wait returns at once, so that a change during the first look isn't missed
                 while not (found := await look()):
-                    await self.ask("wait", version=self._version, seconds=_ROUND_SECONDS)
+                    version = await self.ask("wait", version=version, seconds=_ROUND_SECONDS)
                 return found
         except TimeoutError:
             raise Timeout(f"no {what} within {seconds} s; faults: {await self.faults()}") from None

@@ -15,7 +15,8 @@ _KINDS = ("channels", "groups", "im", "mpim")
 class Tier(Enum):
     """Calls a minute (docs.slack.dev/apis/web-api/rate-limits)."""
 
-    ONE = 1
+    ONE = 5
+    """Slack says one, and that it tolerates a small burst."""
     TWO = 20
     THREE = 50
     FOUR = 100

@@ -241,6 +241,15 @@ class Workspace:
                 self.ears.deleted(message, before)
         self.touch()
 
+    def stream_state(self, message: Message) -> str | None:
+        """How a message's stream stands now; None if it is none. It ends by itself in time."""
+        stream = message.stream
+        if stream is None:
+            return None
+        if stream.state == "in_progress" and time.monotonic() - stream.started > self.options.stream_seconds:
+            stream.state = "expired"
+        return stream.state
+
     def react(self, message: Message, user_id: str, emoji: str, *, added: bool = True) -> bool:
         """Somebody adds or takes back a reaction; False if that changes nothing."""
         users = message.reactions.setdefault(emoji, [])

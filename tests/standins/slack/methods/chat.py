@@ -85,7 +85,7 @@ def update(ws: Workspace, args: Json) -> Json:
     message = message_of(channel, args["ts"])
     if not message.by_app:
         raise Refusal("cant_update_message", f"{message.ts} is by {message.user}")
-    if message.stream and message.stream.state == "in_progress":
+    if ws.stream_state(message) == "in_progress":
         raise Refusal("streaming_state_conflict", f"{message.ts} is streaming")
     content = content_of(ws, _with_kept(message, args), limit=UPDATE_TEXT_LIMIT)
     if "metadata" not in args:  # docs.slack.dev/reference/methods/chat.update: kept unless given, {} removes it

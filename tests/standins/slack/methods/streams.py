@@ -110,16 +110,12 @@ def _streaming(ws: Workspace, channel: Channel, ts: str, *, stopping: bool) -> M
     message = message_of(channel, ts)
     if not message.by_app:
         raise Refusal("message_not_owned_by_app", f"{ts} is by {message.user}")
-    stream = message.stream
-    if stream is None:
-        raise Refusal("message_not_in_streaming_state", f"{ts} never was a stream")
-    if stream.state == "in_progress" and time.monotonic() - stream.started > ws.options.stream_seconds:
-        stream.state = "expired"
-    if stream.state == "stopped" and not stopping:
+    state = ws.stream_state(message)
+    if state == "stopped" and not stopping:
         raise Refusal("stopped_by_user", fault=False)
-    if stream.state != "in_progress" and not (stream.state == "stopped" and stopping):
-        fault = stream.state == "completed" and not stopping
-        raise Refusal("message_not_in_streaming_state", f"{ts} is {stream.state}", fault=fault)
+    if state != "in_progress" and not (state == "stopped" and stopping):
+        fault = state is None or (state == "completed" and not stopping)
+        raise Refusal("message_not_in_streaming_state", f"{ts} is {state or 'no stream'}", fault=fault)
     return message
 
 
