@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 from slack_sdk.http_retry.builtin_interval_calculators import FixedValueRetryIntervalCalculator
 from slack_sdk.web.async_client import AsyncWebClient
 
-from tests.standins.slack import Fault, Options, RemoteSlack, SlackWorkspace, slack_process
+from tests.standins.slack import Fault, Options, RemoteSlack, SlackWorkspace, remote_slack, slack_process
 from tests.support.slack_app import by_socket, refused, web_client
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest_asyncio.fixture
@@ -149,6 +152,31 @@ async def test_the_workspace_outlives_its_app_as_a_process(tmp_path: Path) -> No
     assert {record["event"] for record in records} == {"attempt", "call", "answered"}
 
 
+async def test_an_app_that_is_killed_before_it_acknowledges_hears_it_again() -> None:
+    async with slack_process() as slack:
+        about = await slack.about()
+        tokens = (str(about["bot_token"]), str(about["app_token"]))
+        room, ann = await slack.channel("general", "ann"), await slack.user("ann")
+        command = (sys.executable, "-m", "tests.support.slack_app", slack.api_url, *tokens)
+        first = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+        try:
+            ts = await ann.says("general", "please hang")
+            await slack.wait_message(lambda one: one.ts == ts and "eyes" in one.reactions, seconds=30)
+        finally:
+            first.kill()
+            await first.wait()
+        assert [one["payload"]["event"].get("ts") for one in await slack.pending()] == [ts]
+        await ann.says("general", "second")
+        other = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+        try:
+            await slack.wait_message("heard: second", channel=room, seconds=30)
+            await slack.wait_calls("reactions.add", 2)
+        finally:
+            other.kill()
+            await other.wait()
+        await slack.assert_clean()
+
+
 async def test_buttons_and_sockets_from_afar() -> None:
     async with SlackWorkspace() as ws, by_socket(ws) as app, aiohttp.ClientSession() as http:
         from_afar = RemoteSlack(ws.base_url, http)
@@ -168,3 +196,41 @@ async def test_buttons_and_sockets_from_afar() -> None:
         await from_afar.wait_connected(3)
         await from_afar.wait_calls("apps.connections.open", 3)
         await from_afar.assert_clean()
+
+
+async def test_everything_else_from_afar(ws: SlackWorkspace) -> None:
+    async with remote_slack(ws.base_url) as far:
+        room, ann = await far.channel("general", "ann"), await far.user("ann")
+        ts = await ann.says("dm", "hello @laneway", raw=True)
+        await ann.reacts("dm", ts, "eyes")
+        await ann.unreacts("dm", ts, "eyes")
+        await ann.edits("dm", ts, "bye")
+        await ann.opens_chat()
+        bob = await far.user("bob")
+        await bob.joins(room)
+        await bob.leaves(room)
+        await ann.removes_bot(room)
+        await ann.invites_bot(room)
+        kinds = [one["payload"]["event"]["type"] for one in await far.deliveries()]
+        assert kinds.count("member_joined_channel") == 2 and kinds.count("reaction_removed") == 1
+        assert [one.text for one in await far.messages(ann.dm)] == ["bye"]
+        await ann.deletes("dm", ts)
+        assert await far.messages(ann.dm) == []
+
+        await far.broken("token_revoked")
+        assert (await refused(web_client(ws).auth_test()))["error"] == "token_revoked"
+        await far.broken(None)
+        await far.request_url(f"{ws.base_url}/nothing")
+        assert not await far.verify_url(f"{ws.base_url}/nothing")
+        assert (await ann.commands("/laneway", "", "general")).error == "http_404"
+        await far.request_url(None)
+        await far.listening(sockets=False)
+        assert ws.sockets.listening is False
+        await far.archive(room)
+        assert (await refused(web_client(ws).chat_postMessage(channel=room, text="x")))["error"] == "is_archived"
+        await far.twist("hold")
+        await far.redeliver()
+        await far.release("nothing")
+        assert (await far.status(room, ts), await far.limited(), await far.take_faults()) == ("", {}, [])
+        with pytest.raises(AssertionError, match="no verb"):
+            await far.ask("dance")

@@ -1,8 +1,13 @@
-"""A small Slack app made with the real libraries, for tests of the Slack stand-in: it keeps what it hears."""
+"""A small Slack app made with the real libraries, for tests of the Slack stand-in: it keeps what it hears.
+
+As a process of its own, `python -m tests.support.slack_app API_URL BOT_TOKEN APP_TOKEN`, it answers each message of a
+person in its thread with `heard: …`, and acknowledges it only then; one that says `hang` it never acknowledges.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -110,3 +115,22 @@ async def by_http(ws: SlackWorkspace) -> AsyncGenerator[Heard]:
         yield heard
     finally:
         await runner.cleanup()
+
+
+async def _answer(api_url: str, bot_token: str, app_token: str) -> None:
+    client: Any = AsyncWebClient(bot_token, base_url=api_url)
+    bolt = AsyncApp(client=client, process_before_response=True)
+
+    async def hear(event: Json) -> None:
+        if "hang" in event["text"]:
+            await client.reactions_add(channel=event["channel"], timestamp=event["ts"], name="eyes")
+            await asyncio.Event().wait()
+        text = f"heard: {event['text']}"
+        await client.chat_postMessage(channel=event["channel"], thread_ts=event["ts"], text=text)
+
+    bolt.event("message")(hear)  # pyright: ignore[reportUnknownMemberType]
+    await AsyncSocketModeHandler(bolt, app_token).start_async()  # pyright: ignore[reportUnknownMemberType]
+
+
+if __name__ == "__main__":
+    asyncio.run(_answer(*sys.argv[1:4]))

@@ -111,7 +111,7 @@ class _Verbs:
         person = self._ws.user(name)
         return {"id": person.id, "name": person.name, "dm": person.dm}
 
-    def channel(self, name: str, members: list[str], private: bool = False, bot: bool = True) -> str:
+    def channel(self, name: str, members: list[str], private: bool = False, bot: bool | None = None) -> str:
         return self._ws.channel(name, *members, private=private, bot=bot)
 
     def archive(self, channel: str) -> None:

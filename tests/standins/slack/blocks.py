@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tests.standins.slack.elements import BUTTONS, CONTEXT, ELEMENTS, Faults, Fields, needs, strange, text_faults
+from tests.standins.slack.elements import BUTTONS, CONTEXT, ELEMENTS, Fields, Flaws, needs, strange, text_faults
 from tests.standins.slack.errors import Refusal
 from tests.standins.slack.model import Json
 
@@ -26,7 +26,7 @@ class Shape:
 
     fields: Mapping[str, bool]
     """Whether each is required; `type` and `block_id` go without saying."""
-    check: Callable[[Json], Faults]
+    check: Callable[[Json], Flaws]
 
 
 def check_blocks(blocks: list[Any]) -> None:
@@ -51,7 +51,7 @@ def check_blocks(blocks: list[Any]) -> None:
         raise Refusal("msg_blocks_too_long", f"{length:,} characters in all blocks, about {MOST_TEXT:,} are allowed")
 
 
-def block_faults(block: Json) -> Faults:
+def block_faults(block: Json) -> Flaws:
     """What is wrong with one block: place within it and reason."""
     kind = str(block.get("type"))
     if (shape := _SHAPES.get(kind)) is None:
@@ -84,7 +84,7 @@ def _length(value: Any) -> int:
 # ---------------------------------------------------------------------- block by block
 
 
-def _section(block: Json) -> Faults:
+def _section(block: Json) -> Flaws:
     if "text" not in block and "fields" not in block:
         yield "", "needs `text` or `fields`"
     if "text" in block:
@@ -95,27 +95,27 @@ def _section(block: Json) -> Faults:
         yield from _inside("/accessory", _element(block["accessory"], {**BUTTONS, "image": ELEMENTS["image"]}))
 
 
-def _header(block: Json) -> Faults:
+def _header(block: Json) -> Flaws:
     yield from _inside("/text", text_faults(block["text"], 150, kinds=("plain_text",)))
 
 
-def _markdown(block: Json) -> Faults:
+def _markdown(block: Json) -> Flaws:
     if not isinstance(block["text"], str) or not 0 < len(block["text"]) <= 12_000:
         yield "/text", "must be 1 to 12000 characters"
 
 
-def _divider(block: Json) -> Faults:
+def _divider(block: Json) -> Flaws:
     yield from ()
 
 
-def _image(block: Json) -> Faults:
+def _image(block: Json) -> Flaws:
     if ("image_url" in block) is ("slack_file" in block):
         yield "", "needs either `image_url` or `slack_file`"
     if not isinstance(block["alt_text"], str) or len(block["alt_text"]) > 2000:
         yield "/alt_text", "must be at most 2000 characters"
 
 
-def _actions(block: Json) -> Faults:
+def _actions(block: Json) -> Flaws:
     yield from _several(block["elements"], "/elements", 25, lambda one: _element(one, BUTTONS))
     ids = Counter(str(one["action_id"]) for one in _dicts(block["elements"]) if "action_id" in one)
     for name, count in ids.items():
@@ -123,11 +123,11 @@ def _actions(block: Json) -> Faults:
             yield "/elements", f"action_id {name!r} already exists"
 
 
-def _context(block: Json) -> Faults:
+def _context(block: Json) -> Flaws:
     yield from _several(block["elements"], "/elements", 10, lambda one: _element(one, CONTEXT))
 
 
-def _rich_text(block: Json) -> Faults:
+def _rich_text(block: Json) -> Flaws:
     kinds = ("rich_text_section", "rich_text_list", "rich_text_preformatted", "rich_text_quote")
     for index, one in enumerate(_dicts(block["elements"])):
         if one.get("type") not in kinds:
@@ -136,7 +136,7 @@ def _rich_text(block: Json) -> Faults:
             yield f"/elements/{index}", "missing required field: elements"
 
 
-def _table(block: Json) -> Faults:
+def _table(block: Json) -> Flaws:
     rows = block["rows"]
     if not isinstance(rows, list) or not 0 < len(cast("list[Any]", rows)) <= 100:
         yield "/rows", "must be 1 to 100 rows"
@@ -150,7 +150,7 @@ def _table(block: Json) -> Faults:
                 yield f"/rows/{index}/{place}/type", "must be raw_text, raw_number or rich_text"
 
 
-def _task_card(block: Json) -> Faults:
+def _task_card(block: Json) -> Flaws:
     if block.get("status", "pending") not in STATUSES:
         yield "/status", f"must be one of {', '.join(STATUSES)}"
     for name in ("task_id", "title"):
@@ -161,7 +161,7 @@ def _task_card(block: Json) -> Faults:
             yield f"/{name}", "must be a rich_text block"
 
 
-def _plan(block: Json) -> Faults:
+def _plan(block: Json) -> Flaws:
     for index, task in enumerate(_dicts(block.get("tasks", []))):
         if task.get("type") != "task_card":
             yield f"/tasks/{index}/type", "must be task_card"
@@ -190,7 +190,7 @@ _SHAPES = {
 # ---------------------------------------------------------------------- within blocks
 
 
-def _element(value: Any, allowed: Mapping[str, Fields]) -> Faults:
+def _element(value: Any, allowed: Mapping[str, Fields]) -> Flaws:
     if not isinstance(value, dict):
         yield "", "must be an object"
         return
@@ -201,11 +201,11 @@ def _element(value: Any, allowed: Mapping[str, Fields]) -> Faults:
     yield from fields(element)
 
 
-def _inside(place: str, faults: Faults) -> Faults:
+def _inside(place: str, faults: Flaws) -> Flaws:
     yield from ((place + inner, text) for inner, text in faults)
 
 
-def _several(value: Any, place: str, most: int, check: Callable[[Any], Faults]) -> Faults:
+def _several(value: Any, place: str, most: int, check: Callable[[Any], Flaws]) -> Flaws:
     if not isinstance(value, list) or not 0 < len(cast("list[Any]", value)) <= most:
         yield place, f"must be 1 to {most} items"
         return

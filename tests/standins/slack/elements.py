@@ -7,26 +7,26 @@ from typing import Any, cast
 
 from tests.standins.slack.model import Json
 
-Faults = Iterator[tuple[str, str]]
+Flaws = Iterator[tuple[str, str]]
 """Place within the value, and what is wrong there."""
-Fields = Callable[[Json], Faults]
+Fields = Callable[[Json], Flaws]
 
 
-def strange(value: Json, known: Mapping[str, bool]) -> Faults:
+def strange(value: Json, known: Mapping[str, bool]) -> Flaws:
     """Fields that don't belong there: Slack refuses them."""
     for name in value:
         if name not in known:
             yield f"/{name}", f"invalid additional property: {name}"
 
 
-def needs(value: Json, known: Mapping[str, bool]) -> Faults:
+def needs(value: Json, known: Mapping[str, bool]) -> Flaws:
     """Required fields that aren't there."""
     for name, required in known.items():
         if required and name not in value:
             yield "", f"missing required field: {name}"
 
 
-def text_faults(value: Any, most: int, *, kinds: tuple[str, ...] = ("plain_text", "mrkdwn")) -> Faults:
+def text_faults(value: Any, most: int, *, kinds: tuple[str, ...] = ("plain_text", "mrkdwn")) -> Flaws:
     """What is wrong with a text object of at most so many characters."""
     if not isinstance(value, dict):
         yield "", "must be a text object"
@@ -45,24 +45,24 @@ def text_faults(value: Any, most: int, *, kinds: tuple[str, ...] = ("plain_text"
         yield "/text", f"must be less than {most + 1} characters"
 
 
-def _capped(value: Json, /, **most: int) -> Faults:
+def _capped(value: Json, /, **most: int) -> Flaws:
     for name, limit in most.items():
         given = value.get(name, "")
         if not isinstance(given, str) or len(given) > limit:
             yield f"/{name}", f"must be less than {limit + 1} characters"
 
 
-def _at(place: str, faults: Faults) -> Faults:
+def _at(place: str, faults: Flaws) -> Flaws:
     yield from ((place + inner, text) for inner, text in faults)
 
 
-def _shape(value: Json, /, **known: bool) -> Faults:
+def _shape(value: Json, /, **known: bool) -> Flaws:
     fields = {"type": True, **known}
     yield from strange(value, fields)
     yield from needs(value, fields)
 
 
-def _button(value: Json) -> Faults:
+def _button(value: Json) -> Flaws:
     yield from _shape(
         value, text=True, action_id=False, url=False, value=False, style=False, confirm=False, accessibility_label=False
     )
@@ -75,7 +75,7 @@ def _button(value: Json) -> Faults:
         yield from _at("/confirm", _confirm(value["confirm"]))
 
 
-def _confirm(value: Any) -> Faults:
+def _confirm(value: Any) -> Flaws:
     if not isinstance(value, dict):
         yield "", "must be an object"
         return
@@ -87,7 +87,7 @@ def _confirm(value: Any) -> Faults:
         yield from _at(f"/{name}", text_faults(fields.get(name), limit, kinds=kinds))
 
 
-def _options(value: Json, most: int) -> Faults:
+def _options(value: Json, most: int) -> Flaws:
     options = value.get("options")
     if not isinstance(options, list) or not 0 < len(cast("list[Any]", options)) <= most:
         yield "/options", f"must be 1 to {most} options"
@@ -98,24 +98,24 @@ def _options(value: Json, most: int) -> Faults:
         yield from _at(f"/options/{index}", _capped(option, value=150))
 
 
-def _overflow(value: Json) -> Faults:
+def _overflow(value: Json) -> Flaws:
     yield from _shape(value, action_id=False, options=True, confirm=False)
     yield from _capped(value, action_id=255)
     yield from _options(value, 5)
 
 
-def _select(value: Json) -> Faults:
+def _select(value: Json) -> Flaws:
     yield from _shape(value, action_id=False, options=True, placeholder=False, initial_option=False, confirm=False)
     yield from _capped(value, action_id=255)
     yield from _options(value, 100)
 
 
-def _picture(value: Json) -> Faults:
+def _picture(value: Json) -> Flaws:
     yield from _shape(value, image_url=False, slack_file=False, alt_text=True)
     yield from _capped(value, image_url=3000, alt_text=2000)
 
 
-def _words(value: Json) -> Faults:
+def _words(value: Json) -> Flaws:
     yield from text_faults(value, 3000)
 
 

@@ -10,12 +10,11 @@ async with slack_process(folder / "slack.jsonl") as ws:
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 import re
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,8 +25,8 @@ import aiohttp
 from tests.standins.slack.delivery import Twist
 from tests.standins.slack.errors import Timeout
 from tests.standins.slack.faults import Fault
-from tests.standins.slack.interactions import Ack
 from tests.standins.slack.model import Call, Json
+from tests.standins.slack.remote_person import RemotePerson
 from tests.standins.slack.sockets import Goodbye
 from tests.standins.slack.workspace import PATIENCE_SECONDS
 
@@ -64,57 +63,6 @@ class Seen:
         return self.thread_ts or self.ts
 
 
-class RemotePerson:
-    """Somebody in the workspace; see `Person`."""
-
-    def __init__(self, remote: RemoteSlack, name: str, user_id: str, dm: str) -> None:
-        self._remote = remote
-        self.name = name
-        self.id = user_id
-        self.dm = dm
-
-    async def says(self, channel: str, text: str, *, files: Mapping[str, bytes] | None = None, **more: Any) -> str:
-        """Writes a message; returns its ts."""
-        if files:
-            more["files"] = {name: base64.b64encode(content).decode() for name, content in files.items()}
-        return str(await self._do("says", channel=channel, text=text, **more))
-
-    async def edits(self, channel: str, ts: str, text: str) -> None:
-        """Changes what he wrote."""
-        await self._do("edits", channel=channel, ts=ts, text=text)
-
-    async def deletes(self, channel: str, ts: str) -> None:
-        """Deletes what he wrote."""
-        await self._do("deletes", channel=channel, ts=ts)
-
-    async def reacts(self, channel: str, ts: str, emoji: str) -> None:
-        """Adds a reaction."""
-        await self._do("reacts", channel=channel, ts=ts, emoji=emoji)
-
-    async def presses(self, channel: str, ts: str, button: str | int, *, option: str | None = None) -> Ack:
-        """Presses a button, or chooses an option of a menu."""
-        return Ack(**await self._do("presses", channel=channel, ts=ts, button=button, option=option))
-
-    async def forges(self, channel: str, ts: str, action_id: str, value: str) -> Ack:
-        """Sends the press of a button that isn't there."""
-        return Ack(**await self._do("forges", channel=channel, ts=ts, action_id=action_id, value=value))
-
-    async def commands(self, command: str, text: str, channel: str) -> Ack:
-        """Sends a slash command."""
-        return Ack(**await self._do("commands", command=command, text=text, channel=channel))
-
-    async def stops(self, channel: str, thread: str) -> None:
-        """Presses Slack's own Stop."""
-        await self._do("stops", channel=channel, thread=thread)
-
-    async def sees(self, channel: str, thread: str | None = None) -> list[str]:
-        """What stands before him."""
-        return list(await self._do("sees", channel=channel, thread=thread))
-
-    async def _do(self, verb: str, **arguments: Any) -> Any:
-        return await self._remote.ask(verb, user=self.name, **arguments)
-
-
 class RemoteSlack:
     """A workspace that another process serves."""
 
@@ -143,7 +91,7 @@ class RemoteSlack:
         person = await self.ask("user", name=name)
         return RemotePerson(self, name, person["id"], person["dm"])
 
-    async def channel(self, name: str, *members: str, private: bool = False, bot: bool = True) -> str:
+    async def channel(self, name: str, *members: str, private: bool = False, bot: bool | None = None) -> str:
         """A channel, new or known; returns its id."""
         return str(await self.ask("channel", name=name, members=list(members), private=private, bot=bot))
 
@@ -187,13 +135,53 @@ class RemoteSlack:
         """Asks for new sockets."""
         await self.ask("say_goodbye", reason=reason)
 
+    async def listening(self, *, sockets: bool) -> None:
+        """Whether new sockets are accepted, or Slack is out."""
+        await self.ask("listening", sockets=sockets)
+
+    async def verify_url(self, url: str) -> bool:
+        """Sends events to this URL from now on, if it answers Slack's challenge."""
+        return bool(await self.ask("verify_url", url=url))
+
+    async def request_url(self, url: str | None) -> None:
+        """Sends events to this URL without asking it; None is Socket Mode."""
+        await self.ask("request_url", url=url)
+
+    async def install(self, manifest: Json) -> None:
+        """Makes the app what a manifest says."""
+        await self.ask("install", manifest=manifest)
+
+    async def broken(self, error: str | None) -> None:
+        """What every call of the bot token is answered: account_inactive, token_revoked, …; None ends it."""
+        await self.ask("broken", error=error)
+
+    async def archive(self, channel: str) -> None:
+        """Nothing can be written there any more."""
+        await self.ask("archive", channel=channel)
+
+    async def status(self, channel: str, thread: str) -> str:
+        """What a thread shows the app to be doing."""
+        return str(await self.ask("status", channel=channel, thread=thread))
+
+    async def limited(self) -> dict[str, int]:
+        """How often each method was answered 429."""
+        return dict(await self.ask("limited"))
+
+    async def deliveries(self) -> list[Json]:
+        """Every event that was sent, as JSON of `Delivery`."""
+        return list(await self.ask("deliveries"))
+
     async def pending(self) -> list[Json]:
         """Events that are neither acknowledged nor lost."""
-        return [one for one in await self.ask("deliveries") if not (one["acknowledged"] or one["lost"])]
+        return [one for one in await self.deliveries() if not (one["acknowledged"] or one["lost"])]
 
     async def faults(self) -> list[str]:
         """What a correct client wouldn't have done."""
         return list(await self.ask("faults"))
+
+    async def take_faults(self) -> list[str]:
+        """The faults so far, which are forgotten then."""
+        return list(await self.ask("take_faults"))
 
     async def assert_clean(self, *allowed: str) -> None:
         """Fails on faults that match none of the patterns."""

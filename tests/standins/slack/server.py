@@ -106,8 +106,8 @@ class SlackWorkspace(Workspace):
         """Somebody, new or known."""
         return Person(self, self.add_user(name), self._events, self._interactions)
 
-    def channel(self, name: str, *members: str, private: bool = False, bot: bool = True) -> str:
-        """A channel, new or known, with these people in it. Returns its id."""
+    def channel(self, name: str, *members: str, private: bool = False, bot: bool | None = None) -> str:
+        """A channel, new or known, with these people in it, and the bot unless it is not to be. Returns its id."""
         inside = [self.add_user(member).id for member in members]
         return self.add_channel(name.lstrip("#"), private=private, members=inside, bot=bot).id
 
