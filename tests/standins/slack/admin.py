@@ -17,6 +17,7 @@ from tests.standins.slack.blocks import buttons
 from tests.standins.slack.errors import NotThere
 from tests.standins.slack.faults import Fault
 from tests.standins.slack.model import Call, Json, Message
+from tests.standins.slack.people import room_of
 from tests.standins.slack.render import view
 
 if TYPE_CHECKING:
@@ -120,10 +121,11 @@ class _Verbs:
     def thread(self, channel: str, ts: str) -> list[Json]:
         return [snapshot(self._ws, one) for one in self._ws.thread(channel, ts)]
 
-    def messages(self, channel: str | None = None) -> list[Json]:
-        ws = self._ws
-        private = [] if channel else ws.ephemerals
-        return [snapshot(ws, one) for one in (*ws.messages(channel), *private)]
+    def messages(self, channel: str | None = None, thread: str | None = None, private: bool = False) -> list[Json]:
+        """Of a channel, of a thread; with those that only one person sees, if asked for."""
+        room = channel and room_of(self._ws, channel).id
+        found = [*self._ws.messages(room), *(self._ws.ephemerals if private else ())]
+        return [snapshot(self._ws, one) for one in found if room in (None, one.channel) and thread in (None, one.root)]
 
     def status(self, channel: str, thread: str) -> str:
         return self._ws.status(channel, thread)

@@ -100,12 +100,13 @@ class RemoteSlack:
         return [Seen(**one) for one in await self.ask("thread", channel=channel, ts=ts)]
 
     async def messages(self, channel: str | None = None) -> list[Seen]:
-        """All messages of a channel; of all channels, with those that only one person sees."""
+        """All messages of a channel or of all."""
         return [Seen(**one) for one in await self.ask("messages", channel=channel)]
 
     async def posts(self, channel: str | None = None, thread: str | None = None) -> list[Seen]:
         """The app's messages."""
-        return [one for one in await self.messages(channel) if one.by_app and thread in (None, one.root)]
+        found = await self.ask("messages", channel=channel, thread=thread)
+        return [Seen(**one) for one in found if one["by_app"]]
 
     async def calls(self, method: str | None = None) -> list[Call]:
         """The calls so far."""
@@ -213,7 +214,7 @@ class RemoteSlack:
         thread: str | None = None,
         seconds: float = PATIENCE_SECONDS,
     ) -> Seen:
-        """Waits for a message; a pattern is searched in what the app's messages look like."""
+        """Waits for a message, a private one included; a pattern is searched in what the app's messages look like."""
 
         def fits(one: Seen) -> bool:
             if not isinstance(match, str):
@@ -221,8 +222,8 @@ class RemoteSlack:
             return one.by_app and re.search(match, one.view, re.DOTALL) is not None
 
         async def look() -> Seen | None:
-            found = [one for one in await self.messages() if thread in (None, one.root) and fits(one)]
-            return next((one for one in found if channel in (None, one.channel)), None)
+            found = await self.ask("messages", channel=channel, thread=thread, private=True)
+            return next((one for one in (Seen(**message) for message in found) if fits(one)), None)
 
         return await self.until(look, f"message {match!r}", seconds=seconds)
 
