@@ -1,0 +1,162 @@
+"""Markdown as Telegram messages: texts with entities, each within the limits.
+
+Nothing is lost: every letter and digit of the source stands in a text or behind a link, and a piece for which that
+can't be had goes out as it was written. What a platform refuses all the same can be posted as `Rendered.source`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from channels.chunks import split
+from channels.telegram.entities import KNOWN, MOST, Entity, arranged, limited, trimmed, units
+from channels.telegram.source import guards, has_formulas, openable, prepared
+
+if TYPE_CHECKING:
+    from telegramify_markdown import RenderConfig
+
+LIMIT = 4096
+"""UTF-16 units of a message."""
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_DROPPED_MARKS = ("\u0333", "\u033f", "\u030a")
+_MARKUP = re.compile(
+    r"^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t])?)+"  # list marks
+    r"|^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(?:```|~~~)[^`\n]*$",  # fences
+    re.MULTILINE,
+)
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_LABEL = re.compile(r"(?<=\])\[[^\]\n]{0,999}\]|^ {0,3}\[[^\]\n]{1,999}\]:", re.MULTILINE)
+_REFERENCE = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
+_BROKEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a library raises that has met a text it wasn't made for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One message."""
+
+    text: str
+    entities: tuple[Entity, ...]
+    source: str
+    """The Markdown that it was made from: the same content for a plain message, within the same limit."""
+
+    def message_entities(self) -> list[dict[str, Any]]:
+        """The entities as the API takes them."""
+        return [entity.to_json() for entity in self.entities]
+
+
+def render(markdown: str) -> list[Rendered]:
+    """Messages for a document; none if it shows nothing."""
+    return [
+        message
+        for piece in split(cleaned(markdown), lambda part: units(part) <= LIMIT)
+        for message in _messages(piece)
+        if shows(message.text)
+    ]
+
+
+def cleaned(markdown: str) -> str:
+    """A text that can be sent: whole characters, and accents that the server would drop in one with their letter."""
+    text = _SURROGATE.sub("\ufffd", markdown).replace("\x00", "\ufffd")
+    if any(mark in text for mark in _DROPPED_MARKS):
+        text = unicodedata.normalize("NFC", text)
+    return text
+
+
+def shows(text: str) -> bool:
+    """Whether there is anything to see; Telegram refuses a text of blanks and controls."""
+    return any(unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp") for character in text)
+
+
+def _messages(piece: str) -> Iterable[Rendered]:
+    """A piece in one message; in several if what it renders to is too long, as wide tables are."""
+    if (whole := _rendered(piece)) is not None:
+        return [whole]
+    parts = split(piece, lambda part: units(part) <= LIMIT and _rendered(part) is not None)
+    return [_rendered(part) or _plain(part) for part in parts]
+
+
+def _rendered(piece: str) -> Rendered | None:
+    """A piece as one message; None if that exceeds a limit."""
+    for math in (True, False) if has_formulas(piece) else (False,):
+        message = _converted(piece, math=math)
+        if message is None or not _survives(piece, message, math=math):
+            continue
+        links = sum(entity.type == "text_link" for entity in message.entities)
+        if units(message.text) > LIMIT or links > MOST:
+            return None
+        return replace(message, entities=tuple(limited(message.entities)))
+    return _plain(piece)
+
+
+def _plain(piece: str) -> Rendered:
+    text, _ = trimmed(piece, ())
+    return Rendered(text, (), piece)
+
+
+def _converted(piece: str, *, math: bool) -> Rendered | None:
+    """What the library makes of a piece; None if it can't.
+
+    Args:
+        piece: Markdown.
+        math: formulas are converted to Unicode.
+    """
+    guard = guards(piece)
+    if guard is None:
+        return None
+    # Only a gateway with Telegram needs the library, and has it.
+    import pyromark
+    from telegramify_markdown import convert
+    from telegramify_markdown.converter import STANDARD_OPTIONS
+
+    hidden = guard.hidden(piece, math=math)
+    try:
+        events = pyromark.events_with_range(hidden, options=STANDARD_OPTIONS)
+        ready = prepared(hidden, guard, events, math=math)
+        text, found = convert(ready, latex_escape=False, config=_symbols())
+    except _BROKEN:
+        return None
+    entities = [
+        Entity(e.type, e.offset, e.length, guard.shown(e.url or ""), guard.shown(e.language or ""))
+        for e in found
+        if e.type in KNOWN and (e.type != "text_link" or openable(guard.shown(e.url or "")))
+    ]
+    text, entities = trimmed(guard.shown(text), entities)
+    return Rendered(text, tuple(arranged(entities)), piece)
+
+
+def _survives(piece: str, message: Rendered, *, math: bool) -> bool:
+    """Whether every letter and digit of a piece is in its message, apart from what only marks something up."""
+    wanted = _REFERENCE.sub("", _MARKUP.sub("", piece))
+    if "]:" in wanted:
+        wanted = _LABEL.sub("", wanted)
+    if math:
+        wanted = _COMMAND.sub("", wanted)
+    got = [message.text, *(f"{entity.url} {entity.language}" for entity in message.entities)]
+    return not _characters(wanted) - _characters(" ".join(got))
+
+
+def _characters(text: str) -> Counter[str]:
+    return Counter(character for character in unicodedata.normalize("NFKC", text) if character.isalnum())
+
+
+@cache
+def _symbols() -> RenderConfig:
+    """The library's symbols, but those that say something else than the source (an open task had a tick)."""
+    # Only a gateway with Telegram needs the library, and has it.
+    from telegramify_markdown import RenderConfig
+
+    config = RenderConfig.isolated()
+    config.cite_expandable = False
+    symbols = config.markdown_symbol
+    symbols.heading_level_1 = symbols.heading_level_2 = symbols.heading_level_3 = symbols.heading_level_4 = ""
+    symbols.unordered_list_item, symbols.horizontal_rule = "•", "———"
+    symbols.task_completed, symbols.task_uncompleted, symbols.image = "☑", "☐", "🖼 "
+    return config
