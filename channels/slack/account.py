@@ -120,7 +120,7 @@ class Account:
             process_before_response=True,
             ignoring_self_events_enabled=True,
         )
-        use: Callable[..., Any] = app.use  # pyright: ignore[reportUnknownMemberType] - the library leaves it untyped
+        use: Callable[..., Any] = getattr(app, "use")  # noqa: B009 - the library leaves it untyped
         use(self._middleware)
         return app
 

@@ -1,0 +1,73 @@
+"""The story that Slack is there for, told over the stand-in workspace with the real client libraries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.model_script import Call, calls, say
+from tests.support.pilot import REPORT
+from tests.support.slack_gateway import GENERAL, slack_room
+
+
+async def test_a_mention_is_answered_in_its_thread(tmp_path: Path) -> None:
+    """Channels, Slack: a mention at top level is answered in its thread, and that thread is the session."""
+    async with slack_room(tmp_path) as room:
+        room.p.on(reply=say("It is **noon**."), role="main", user="what time")
+        asked = await room.asks("what time is it?")
+        answer = await room.ws.wait_message("noon", thread=asked)
+        assert answer.thread_ts == asked
+        await room.settled(asked)
+        assert room.ann.sees(GENERAL, asked) == [
+            "ann: @laneway what time is it?\n:white_check_mark:",
+            "laneway: It is **noon**.",
+        ]
+        assert [each["key"] for each in await room.p.sessions()] == [room.key(asked)]
+
+
+async def test_a_thread_goes_on_without_a_mention(tmp_path: Path) -> None:
+    """Channels 2: a thread in which it takes part counts as a mention; another message does not."""
+    async with slack_room(tmp_path) as room:
+        room.p.on(lambda seen: say(f"heard: {seen.last_user}"), role="main")
+        asked = await room.asks("one")
+        await room.ws.wait_message("heard: ann: one", thread=asked)
+        await room.ann.says(GENERAL, "two", thread=asked)
+        await room.ws.wait_message("heard: ann: two", thread=asked)
+        other = await room.ann.says(GENERAL, "not for you")
+        await room.ws.wait_delivered()
+        await room.settled(asked)
+        assert room.ws.posts(GENERAL, other) == []
+        assert len(room.p.main_requests()) == 2
+
+
+async def test_sub_agents_are_on_one_card_and_report_into_the_thread_that_asked(tmp_path: Path) -> None:
+    """Issue: spawn in a thread, one live card in that very thread, Stop on one of them, results where they were asked."""
+    async with slack_room(tmp_path) as room:
+        p, ws = room.p, room.ws
+        p.on(
+            reply=calls(
+                Call("sessions_spawn", {"task": "count files", "label": "count"}),
+                Call("sessions_spawn", {"task": "hang for ever", "label": "hang"}),
+            ),
+            role="main",
+            user="^ann: spawn",
+            turn_step=1,
+        )
+        p.on(reply=say("Two are at work."), role="main", user="^ann: spawn", turn_step=2)
+        p.on(reply=say("late", hold="count"), role="child", user="count files")
+        p.on(reply=say("3 files", hold="hang"), role="child", user="hang for ever")
+        p.on(lambda seen: say(f"done: {'count' if '3 files' in seen.last_user else 'stop'}"), role="main", user=REPORT)
+        asked = await room.asks("spawn two")
+        await ws.wait_message("Two are at work", thread=asked)
+        card = await ws.wait_message(r"Sub-agents · 2 active", thread=asked)
+        assert "count" in ws.view(card) and "hang" in ws.view(card)
+        await room.ann.presses(GENERAL, card.ts, "Stop")
+        whispered = await ws.wait_message("Stop requested for count", thread=asked)
+        assert whispered.ephemeral_for == room.ann.id
+        await ws.wait_message("done: stop", thread=asked)
+        p.model.release("hang")
+        await ws.wait_message("done: count", thread=asked)
+        await ws.wait_message("all done", thread=asked)
+        await room.settled(asked)
+        assert [run["outcome"] for run in await p.runs()] == ["stopped", "ok"]
+        assert len([each for each in ws.posts(GENERAL, asked) if "Sub-agents" in ws.view(each)]) == 1
+        assert all(each.root == asked for each in ws.posts())

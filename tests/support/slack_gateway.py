@@ -1,0 +1,89 @@
+"""A gateway on a stand-in Slack workspace: what people do there, and what they read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.standins.slack import Options, Person, SlackWorkspace
+from tests.support.pilot import Pilot, merged, pilot
+
+ANN, BOB = "ann", "bob"
+GENERAL = "general"
+
+
+def slack_config(ws: SlackWorkspace, **account: Any) -> dict[str, Any]:
+    """The configuration of an account in this workspace; Ann is an owner, #general is open."""
+    return {
+        "channels": {
+            "slack": {
+                "botToken": ws.app.bot_token,
+                "appToken": ws.app.app_token,
+                "apiUrl": f"{ws.base_url}/api",
+                "groups": {ws.channel(GENERAL): {}},
+                **account,
+            }
+        },
+        "owners": [f"slack:{ws.user(ANN).id}"],
+    }
+
+
+class SlackRoom:
+    """A gateway, and a workspace in which Ann, who owns it, and Bob talk to it in #general."""
+
+    def __init__(self, p: Pilot, ws: SlackWorkspace) -> None:
+        self.p = p
+        self.ws = ws
+        self.ann: Person = ws.user(ANN)
+        self.bob: Person = ws.user(BOB)
+
+    async def asks(self, text: str, *, thread: str | None = None, who: Person | None = None) -> str:
+        """Somebody mentions the assistant in #general; returns the ts of what he wrote."""
+        return await (who or self.ann).says(GENERAL, text, thread=thread, mention=True)
+
+    def key(self, thread: str) -> str:
+        """The key of the session of a thread in #general."""
+        return f"agent:main:slack:channel:{self.ws.channel(GENERAL)}:thread:{thread}"
+
+    async def settled(self, thread: str) -> None:
+        """Waits until the session of a thread rests and everything is posted."""
+        await self.p.wait_idle(self.key(thread))
+        await self.delivered()
+
+    async def delivered(self) -> None:
+        """Waits until nothing is on its way to Slack."""
+        while (await self.p.get("/api/outbox"))["posts"]:
+            seen = len(self.p.events)
+            await self.p.wait_until(lambda seen=seen: len(self.p.events) > seen, "a delivery")
+
+
+@asynccontextmanager
+async def slack_room(
+    folder: Path,
+    *,
+    options: Options | None = None,
+    config: Mapping[str, Any] | None = None,
+    account: Mapping[str, Any] | None = None,
+    clean: bool = True,
+) -> AsyncGenerator[SlackRoom]:
+    """A connected gateway; at the end the workspace must have seen nothing that a correct client wouldn't have done.
+
+    Args:
+        folder: for the state.
+        options: how the workspace begins.
+        config: goes over the configuration.
+        account: keys of `channels.slack`.
+        clean: False leaves the judgement to the test.
+    """
+    async with SlackWorkspace(options) as ws:
+        ws.channel(GENERAL, ANN, BOB)
+        whole = merged(slack_config(ws, **(account or {})), config or {})
+        async with pilot(folder, config=whole) as p:
+            room = SlackRoom(p, ws)
+            if (account or {}).get("mode") != "http":
+                await ws.wait_connected()
+            yield room
+        if clean:
+            ws.assert_clean()
