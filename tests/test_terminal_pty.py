@@ -172,6 +172,15 @@ def test_what_is_typed_before_the_first_prompt_is_sent(home: Home) -> None:
     assert said == ["hello", "what can you do?", "thanks"]
 
 
+@pytest.fixture
+def interruptible() -> Generator[None]:
+    """Tests that a shell runs in the background ignore SIGINT, and so would every program that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_terminal_is_as_before_when_a_chat_is_left(home: Home) -> None:
     with chat(home) as window:
         before = window.flags
