@@ -140,14 +140,7 @@ def settle(tx: Transaction, session: Session, run: Run | None, used: Usage, rese
     """Puts a call's real usage in the place of its reservation."""
     if reservation is not None:
         _move(tx, reservation, -1)
-    more = {
-        "more_in": used.input,
-        "more_out": used.output,
-        "more_cached": used.cache_read,
-        "more_micro": used.cost_micro or 0,
-        "unpriced": used.cost_micro is None,
-    }
-    tx.execute(_ADD, {"of_session": session.id, **more})
+    tx.execute(_ADD, {"of_session": session.id, **runs.more_used(used)})
     if run is not None:
         runs.add_usage(tx, run, used)
     if used.cost_micro:
