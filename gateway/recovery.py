@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 from gateway.channel import Mark
 from gateway.lifecycle import Lifecycle
 from gateway.posting import Posting
-from gateway.store import outbox, sessions, transcript
+from gateway.store import moved, outbox, sessions, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Status
 from gateway.store.schema import idempotency, meta
@@ -46,6 +46,7 @@ class Recovery:
 
     def recover(self, tx: Transaction) -> Recovered:
         """Takes over from the last process. To be committed before any session is activated."""
+        moved.follow(tx, self.lifecycle.files.state)
         alone = tx.execute(select(meta.c.value).where(meta.c.key == "alone")).scalar()
         active = [str(row[0]) for row in tx.execute(select(table.c.id).where(table.c.claimed_by.is_not(None)))]
         suspects = [session_id for session_id in active if self._died(tx, session_id, alone=session_id == alone)]

@@ -30,6 +30,11 @@ class TranscriptFiles:
         self._paths = paths
         self._sync = sync
 
+    @property
+    def state(self) -> Path:
+        """The state folder that they are in."""
+        return self._paths.state
+
     def path(self, session: Session) -> Path:
         """Where a session's transcript is, or will be."""
         return self._paths.session_dir(session.agent_id) / f"{session.id}.jsonl"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway import numbers
 from gateway.agent.messages import Usage
+from gateway.numbers import count as count  # what shows records finds all that it needs here
 from gateway.routes import Route
 from gateway.store.runs import Run
 from gateway.store.transcript import Message
@@ -33,27 +35,13 @@ def capped(text: str, limit: int) -> str:
 
 
 def duration(milliseconds: int) -> str:
-    """A runtime as people read it: `45s`, `2m31s`, `1h04m`."""
-    seconds = max(0, milliseconds) // 1000
-    if seconds < 60:
-        return f"{seconds}s"
-    if seconds < 3600:
-        return f"{seconds // 60}m{seconds % 60:02d}s"
-    return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
-
-
-def count(tokens: int) -> str:
-    """A number of tokens as people read it: `812`, `4.3k`, `1.2M`."""
-    if tokens < 1000:
-        return str(tokens)
-    return f"{tokens / 1000:.1f}k" if tokens < 1_000_000 else f"{tokens / 1_000_000:.1f}M"
+    """A runtime as people read it."""
+    return numbers.duration(milliseconds / 1000)
 
 
 def money(micro: int | None) -> str | None:
-    """A cost as people read it, or None where a price is unknown."""
-    if micro is None:
-        return None
-    return f"${micro / 1_000_000:.4f}" if micro < 10_000_000 else f"${micro / 1_000_000:.2f}"
+    """A cost in micro-USD as people read it, or None where a price is unknown."""
+    return None if micro is None else numbers.money(micro / 1_000_000)
 
 
 def runtime_ms(run: Run, now: int) -> int:

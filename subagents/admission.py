@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gateway.agent.pricing import price_of
+from gateway.agent.pricing import no_price, price_of
 from gateway.agent.resolve import UnknownThinkingLevel
 from gateway.config import Agent, Config, UnknownAgent, UnknownModel
 from gateway.store import runs
@@ -212,15 +212,14 @@ def _target(config: Config, own: Agent, agent_id: str | None) -> Agent:
 def _budget(
     tx: Transaction, requester: Requester, agent: Agent, model: ResolvedModel, explicit: float | None
 ) -> int | None:
-    """micro-USD. Where a budget watches, its own or one above it, the model must have a price."""
+    """micro-USD. Where a budget in USD watches, its own, one above it or its agent's, the model must have a price."""
     budget = agent.subagents.budget_usd if explicit is None else explicit
     above = [requester.run, *runs.ancestors(tx, requester.run)] if requester.run else []
     watched = budget is not None or any(each.budget_micro is not None for each in above)
-    if watched and price_of(model.ref) is None:
-        raise Refused(
-            f"`budgetUsd` needs a price, and none is known for {model.ref.name}: set "
-            f"models.providers.{model.ref.provider}.models[].cost, or use budgetTokens"
-        )
+    if (watched or agent.budget_usd is not None) and price_of(model.ref) is None:
+        if watched:
+            raise Refused(f"{no_price('`budgetUsd`', model.ref)}, or use budgetTokens")
+        raise Refused(no_price(f"agents.list[].budgetUsd of agent `{agent.id}`", model.ref))
     return None if budget is None else max(1, round(budget * 1_000_000))
 
 

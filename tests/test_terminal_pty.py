@@ -71,15 +71,21 @@ class Window:
         return self.process.returncode
 
     def leave(self) -> int:
-        """Presses Ctrl-D as a person does: again, if the first one fell between two prompts and was lost."""
-        again = 0.0
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.process.poll() is None and time.monotonic() < deadline:
-            if time.monotonic() > again:
-                self.type(CTRL_D)
-                again = time.monotonic() + 3.0
-            self._read()
+        """Presses Ctrl-D."""
+        self.type(CTRL_D)
         return self.left()
+
+    @property
+    def flags(self) -> int:
+        """How the terminal treats what is typed (`c_lflag`)."""
+        return int(termios.tcgetattr(self._keyboard)[3])
+
+    def taken(self) -> None:
+        """Waits until the chat has taken the keyboard."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.flags & termios.ECHO:
+            assert time.monotonic() < deadline, self.below
+            self._read()
 
     @property
     def below(self) -> str:
@@ -147,6 +153,45 @@ def test_a_conversation(home: Home) -> None:
     assert not (home.state / "gateway.json").exists()
     assert "hello" in (home.state / "history").read_text()
     assert oct((home.state / "history").stat().st_mode)[-3:] == "600"
+
+
+def test_what_is_typed_before_the_first_prompt_is_sent(home: Home) -> None:
+    with chat(home) as window:
+        window.type("hello" + ENTER)  # the terminal echoes it and makes a line's end of Enter
+        window.taken()
+        window.type("/help" + ENTER)
+        window.see("/help lists commands", "❯ hello", "❯ /help", "Commands:")
+        window.see("how is it going?")
+        window.type("what can you do?" + ENTER + "/usage" + ENTER + CTRL_D)
+        assert window.left() == 0
+        assert window.below.count("what can you do?") == window.below.count("/usage") == 1
+    with home.gateway():
+        assert home.run("chat", "-m", "thanks", "--wait").code == 0
+        shown = [json.loads(line) for line in home.run("sessions", "export").out.splitlines()]
+    said = [message["text"] for message in shown if message["role"] == "user"]
+    assert said == ["hello", "what can you do?", "thanks"]
+
+
+@pytest.fixture
+def interruptible() -> Generator[None]:
+    """Tests that a shell runs in the background ignore SIGINT, and so would every program that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_the_terminal_is_as_before_when_a_chat_is_left(home: Home) -> None:
+    with chat(home) as window:
+        before = window.flags
+        window.type(CTRL_D)
+        assert window.left() == 0
+        assert window.flags == before
+    with chat(home) as window:
+        window.taken()
+        window.process.send_signal(signal.SIGINT)
+        assert window.left() == 130
+        assert window.flags == before
 
 
 def test_ctrl_c_stops_the_turn_and_a_second_one_leaves(home: Home) -> None:

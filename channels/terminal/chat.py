@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -24,6 +25,8 @@ from gateway.client.records import CommandInfo, Session, Status
 
 SETTLE_SECONDS = 2.0
 """How often the end of all work is asked for when no event tells of it."""
+LEAVING_SECONDS = 2.0
+"""How long leaving waits for what was just typed to reach the gateway."""
 RUNS = 500
 
 
@@ -86,7 +89,11 @@ class Chat:
         self._raise_failure()
 
     async def stop(self) -> None:
-        """Ends the tasks, and the gateway if it is inside this process."""
+        """Ends the tasks once what was said has been sent, and the gateway if it is inside this process."""
+        if not any(task.done() for task in self._tasks):
+            with suppress(TimeoutError):  # no gateway answers, and who leaves doesn't wait for another
+                async with asyncio.timeout(LEAVING_SECONDS):
+                    await self._outgoing.join()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -106,7 +113,7 @@ class Chat:
         """Aborts the turn under way and drops what waits to be sent. Sub-agents go on."""
         while not self._outgoing.empty():
             self._outgoing.get_nowait()
-            self.conversation.sending(-1)
+            self._sent()
         # A message that is just being sent would begin its turn after the stop.
         await self._landed.wait()
         await self._post("/stop turn")
@@ -140,7 +147,11 @@ class Chat:
             try:
                 await self._post(text)
             finally:
-                self.conversation.sending(-1)
+                self._sent()
+
+    def _sent(self) -> None:
+        self._outgoing.task_done()
+        self.conversation.sending(-1)
 
     async def _post(self, text: str) -> None:
         key = uuid4().hex

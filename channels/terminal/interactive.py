@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -27,6 +28,7 @@ from rich.text import Text
 from channels.terminal import keys, render, texts, toolbar
 from channels.terminal.chat import Chat
 from channels.terminal.completion import ChatCompleter, model_names
+from channels.terminal.keyboard import Keyboard
 from gateway.cli.context import FAILED, OK, CliContext
 from gateway.cli.format import clean
 from gateway.client.records import Run
@@ -93,7 +95,8 @@ class Interactive:
     def __init__(self, context: CliContext, session_key: str) -> None:
         self._screen = TerminalScreen(Console(highlight=False, theme=render.THEME))
         self._chat = Chat(context, session_key, self._screen)
-        self._session = _prompt_session(context.paths.history)
+        self._keyboard = Keyboard(sys.stdin)
+        self._session = _prompt_session(context.paths.history, self._keyboard)
         self._models = model_names(context.config())
         self._session.key_bindings = keys.bindings(self._interrupt, self._leave)
         self._last_interrupt = -TWICE_SECONDS
@@ -106,11 +109,12 @@ class Interactive:
         for name in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(name, self._leave)
         self._help(self._screen.print_all())
-        with patch_stdout(raw=True):
+        with self._keyboard.held(), patch_stdout(raw=True):
             try:
                 await self._chat.start()
                 self._greet()
-                return await self._converse()
+                with self._keyboard.signals_as_keys():
+                    return await self._converse()
             finally:
                 await self._close()
 
@@ -118,15 +122,15 @@ class Interactive:
         self._help(self._animate())
         typing = asyncio.create_task(self._read_all(), name="chat:input")
         failing = asyncio.create_task(self._chat.failure(), name="chat:failure")
-        await asyncio.wait([typing, failing], return_when=asyncio.FIRST_COMPLETED)
-        if typing.done():
-            failing.cancel()
-            typing.result()
-            return OK
-        typing.cancel()
-        await asyncio.gather(typing, return_exceptions=True)
-        failing.result()
-        return FAILED
+        try:
+            await asyncio.wait([typing, failing], return_when=asyncio.FIRST_COMPLETED)
+            (typing if typing.done() else failing).result()
+            return OK if typing.done() else FAILED
+        finally:
+            # The prompt lets go of the keyboard before the chat does, whatever ended the chat.
+            for task in (typing, failing):
+                task.cancel()
+            await asyncio.gather(typing, failing, return_exceptions=True)
 
     async def _read_all(self) -> None:
         while True:
@@ -228,10 +232,10 @@ class Interactive:
         task.add_done_callback(self._helpers.discard)
 
 
-def _prompt_session(history: Path) -> PromptSession[str]:
+def _prompt_session(history: Path, keyboard: Keyboard) -> PromptSession[str]:
     history.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     history.touch(mode=0o600)
-    session: PromptSession[str] = PromptSession(history=FileHistory(str(history)), erase_when_done=True)
+    session: PromptSession[str] = PromptSession(history=FileHistory(str(history)), erase_when_done=True, input=keyboard)
     for window in session.layout.find_all_windows():
         # Or it takes what is left of the screen, and the live lines stand far away at the bottom.
         if isinstance(window.content, BufferControl) and window.content.buffer is session.default_buffer:

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 
 from gateway.agent import compaction, usage
 from gateway.agent.messages import (
+    BudgetExhausted,
     ContextWindowExceededError,
     ModelError,
     ModelRef,
     ModelReply,
     ModelRequest,
+    ModelSettingError,
     PromptMessage,
 )
 from gateway.agent.models import Models
+from gateway.agent.pricing import no_price, price_of
 from gateway.agent.prompt import prompt_messages
 from gateway.agent.setting import Setting, Settings
 from gateway.agent.steps import Steps
@@ -32,10 +35,6 @@ from gateway.store.outbox import Post
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
-
-
-class BudgetExhausted(Exception):
-    """Not even a short reply fits into what is left of a budget; the text says of which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,53 +121,76 @@ class Asker:
     async def _call(self, talk: Conversation, setting: Setting, messages: list[PromptMessage]) -> Answer:
         system = await self._settings.system_prompt(setting, talk.session, talk.run)
         tokens = sum(map(estimate_message, messages)) + estimate_text(system) + setting.tools.tokens
-        reservation = await self._reserve(talk, setting, tokens)
         request = ModelRequest(
             setting.model,
             [PromptMessage("system", system), *messages],
             setting.tools.specs,
             setting.thinking,
-            reservation.max_tokens if reservation else None,
-            talk.session.key,
+            session_key=talk.session.key,
         )
         stream = self._stream(talk) if setting.streams else None
-        reply, model = await self._complete(talk, setting, request, reservation, stream, setting.fallbacks)
-        return Answer(reply, model, reservation)
+        return await self._complete(talk, setting, request, tokens, stream, setting.fallbacks)
 
     async def _complete(
         self,
         talk: Conversation,
         setting: Setting,
         request: ModelRequest,
-        reservation: usage.Reservation | None,
+        tokens: int,
         stream: Stream | None,
         fallbacks: Sequence[ModelRef],
-    ) -> tuple[ModelReply, ModelRef]:
-        """Makes a call and counts it; of one that no model answers the reservation is given back."""
+    ) -> Answer:
+        """Makes a call and counts it. What each model that is asked may cost is set aside before, if a budget watches;
+        of one that doesn't answer it is given back."""
         started = time.monotonic()
+        held: usage.Reservation | None = None
+
+        async def admit(model: ModelRef) -> int | None:
+            nonlocal held
+            before, held = held, None
+            held = await self._reserve(talk, setting, model, tokens, before)
+            return held.max_tokens
+
         try:
             reply, model = await self._models.complete(
-                request, stream.delta if stream else None, self._retrying(talk.session, stream), fallbacks
+                request,
+                stream.delta if stream else None,
+                self._retrying(talk.session, stream),
+                fallbacks,
+                admit if await self._watched(talk, setting) else None,
             )
-        except ModelError:
-            self._metrics.model_call(setting.model.name, "error", time.monotonic() - started, None)
-            if reservation is not None:
-                await self._database.run(usage.release, reservation)
+        except (ModelError, BudgetExhausted) as error:
+            if isinstance(error, ModelError):
+                self._metrics.model_call(setting.model.name, "error", time.monotonic() - started, None)
+            if held is not None:
+                await self._database.run(usage.release, held)
             raise
         self._metrics.model_call(model.name, "ok", time.monotonic() - started, reply.usage)
-        return reply, model
+        return Answer(reply, model, held)
 
-    async def _reserve(self, talk: Conversation, setting: Setting, tokens: int) -> usage.Reservation | None:
+    async def _watched(self, talk: Conversation, setting: Setting) -> bool:
+        """Whether any budget watches a call."""
         if usage.unwatched(talk.run, setting.agent_day_micro):
-            return None
+            return False
         run_id = talk.run.id if talk.run else None
-        limits = usage.Limits(setting.price, tokens, setting.model.max_tokens, setting.agent_day_micro)
-        if not await self._database.read(usage.watched, run_id, limits):
-            return None
-        held = await self._database.run(usage.reserve, talk.session, run_id, limits)
-        if isinstance(held, usage.Exhausted):
-            raise BudgetExhausted(held.reason)
-        return held
+        return await self._database.read(usage.watched, run_id, setting.agent_day_micro)
+
+    async def _reserve(
+        self, talk: Conversation, setting: Setting, model: ModelRef, tokens: int, before: usage.Reservation | None
+    ) -> usage.Reservation:
+        """Sets aside what a call of a model may cost, in the place of what was set aside for the model before it."""
+        price = price_of(model)
+        if price is None:
+            await self._models.prepare([model])  # its client may bring a table of prices
+            price = price_of(model)
+        run_id = talk.run.id if talk.run else None
+        limits = usage.Limits(price, tokens, model.max_tokens, setting.agent_day_micro)
+        made = await self._database.run(usage.reserve, talk.session, run_id, limits, before)
+        if isinstance(made, usage.Unpriced):
+            raise ModelSettingError(no_price(made.budget, model))
+        if isinstance(made, usage.Exhausted):
+            raise BudgetExhausted(made.reason)
+        return made
 
     def _stream(self, talk: Conversation) -> Stream:
         async def opened() -> Post:
@@ -198,17 +220,18 @@ class Asker:
         self.progress(talk.session, "summarising the conversation so far")
         older = compaction.trimmed(prompt_messages([row for row in rows if row.seq <= upto], setting.model))
         messages = [*older, PromptMessage("user", compaction.INSTRUCTION)]
-        reservation = await self._reserve(talk, setting, sum(map(estimate_message, messages)))
-        request = ModelRequest(
-            setting.model,
-            messages,
-            max_tokens=reservation.max_tokens if reservation else None,
-            session_key=talk.session.key,
-        )
-        reply, model = await self._complete(talk, setting, request, reservation, None, ())
-        text = compaction.summary_text(reply.text, rows, upto)
+        request = ModelRequest(setting.model, messages, session_key=talk.session.key)
+        made = await self._complete(talk, setting, request, sum(map(estimate_message, messages)), None, ())
+        text = compaction.summary_text(made.reply.text, rows, upto)
         summary = await self._database.run(
-            self._steps.summarise, talk.session.id, talk.session.fence, text, upto, reply, model, reservation
+            self._steps.summarise,
+            talk.session.id,
+            talk.session.fence,
+            text,
+            upto,
+            made.reply,
+            made.model,
+            made.reservation,
         )
         talk.inherited = [row for row in talk.inherited if row.seq > upto]
         talk.history = [*(row for row in talk.history if row.seq > upto), summary]

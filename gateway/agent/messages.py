@@ -140,6 +140,12 @@ OnDelta = Callable[[str], Awaitable[None]]
 OnRetry = Callable[[str], Awaitable[None]]
 """Gets a short sentence before each wait: what failed, which try, how long until the next."""
 
+Admit = Callable[[ModelRef], Awaitable[int | None]]
+"""Asked before each model is: how many tokens its reply may have at most; None: as many as the model's own limit.
+
+Raises `ModelError` for a model that can't be asked, and `BudgetExhausted` for one that can't be paid.
+"""
+
 
 class ModelClient(Protocol):
     """The seam to one kind of provider API. Makes exactly one try; errors are those below."""
@@ -176,3 +182,7 @@ class ContextWindowExceededError(ModelError):
 
 class ModelSettingError(ModelError):
     """A wrong key, an unknown model, a model without tools: a setting must change, retrying is useless."""
+
+
+class BudgetExhausted(Exception):
+    """A model isn't asked: not even a short reply fits into what is left of a budget; the text says of which."""

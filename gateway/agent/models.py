@@ -18,6 +18,8 @@ from typing import Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
 
 from gateway.agent.messages import (
+    Admit,
+    BudgetExhausted,
     ContextWindowExceededError,
     ModelClient,
     ModelError,
@@ -104,6 +106,7 @@ class Models:
         on_delta: OnDelta | None = None,
         on_retry: OnRetry | None = None,
         fallbacks: Sequence[ModelRef] = (),
+        admit: Admit | None = None,
     ) -> tuple[ModelReply, ModelRef]:
         """Makes a call, up to `MAX_TRIES` times, and then with each of the fallbacks.
 
@@ -113,6 +116,7 @@ class Models:
             on_retry: gets a sentence before each wait and before each fallback. When it is called, all text
                 that `on_delta` has had so far is void: the answer begins anew.
             fallbacks: models that may answer where the first one can't.
+            admit: is asked before each model; a fallback that it refuses is passed over.
 
         Returns:
             The answer, and the model that gave it.
@@ -120,22 +124,30 @@ class Models:
         Raises:
             ContextWindowExceededError: the prompt is too long for the model; no fallback is tried.
             ModelError: none could answer; the error is that of the first model.
+            BudgetExhausted: the first model can't be paid, or it failed and none of the fallbacks can.
         """
         models = (request.model, *fallbacks)
         failures: list[ModelError] = []
+        unpaid: list[BudgetExhausted] = []
         for place, model in enumerate(models):
             try:
                 asked = request if place == 0 else _for_model(request, model)
+                if admit:
+                    asked = replace(asked, max_tokens=await admit(model))
                 reply = await self._persist(asked, on_delta, on_retry, has_next=place + 1 < len(models))
             except ContextWindowExceededError:
                 raise
+            except BudgetExhausted as error:
+                if place == 0:
+                    raise
+                unpaid.append(error)
             except ModelError as error:
                 failures.append(error)
                 if on_retry and place + 1 < len(models):
                     await on_retry(f"{error}; asking {models[place + 1].name} instead")
             else:
                 return reply, model
-        raise failures[0]
+        raise unpaid[0] if unpaid and len(failures) == 1 else failures[0]
 
     async def close(self) -> None:
         """Closes all connections. Calls afterwards make new ones."""

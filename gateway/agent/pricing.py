@@ -28,6 +28,19 @@ def price_of(model: ModelRef) -> Price | None:
     return model.price or _table_price(model)
 
 
+def no_price(budget: str, model: ModelRef) -> str:
+    """Why a call that a budget in USD watches isn't made, and what to do (spec/subagents.md, `budgetUsd`).
+
+    Args:
+        budget: which one, with its key.
+        model: the model without a price.
+    """
+    return (
+        f"{budget} needs a price, and none is known for {model.name}: set "
+        f"models.providers.{model.provider}.models[].cost"
+    )
+
+
 def cost_micro(price: Price, usage: Usage) -> int:
     """micro-USD of a usage, rounded half up.
 

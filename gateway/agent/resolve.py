@@ -12,9 +12,9 @@ from gateway.config import Config, ModelChoice, ModelCost, ModelName, UnknownMod
 from gateway.config.providers import KNOWN_PROVIDERS, is_usable
 
 DEMO_MODEL = ModelRef(
-    provider="demo", id="offline", api="offline", context_window=128_000, max_tokens=4_096, price=None
+    provider="demo", id="offline", api="offline", context_window=128_000, max_tokens=4_096, price=Price(0, 0, 0, 0)
 )
-"""The scripted stand-in that answers where no provider has a key (issue part 7)."""
+"""The scripted stand-in that answers where no provider has a key (issue part 7). It costs nothing."""
 
 
 class UnknownThinkingLevel(ValueError):

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from gateway.agent.clock import RunClock
-from gateway.agent.messages import ModelRef, Price, ThinkingLevel
-from gateway.agent.pricing import price_of
+from gateway.agent.messages import ModelRef, ThinkingLevel
 from gateway.agent.prompt import WorkspaceFiles, main_prompt
 from gateway.agent.resolve import default_model, fallback_models, find_model
 from gateway.agent.toolset import Toolset
@@ -43,11 +42,6 @@ class Setting:
     tools: Toolset
     cwd: Path
     streams: bool
-
-    @property
-    def price(self) -> Price | None:
-        """List price of the model."""
-        return price_of(self.model)
 
     @property
     def overhead(self) -> int:

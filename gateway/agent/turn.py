@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gateway.agent.asking import Answer, Asker, BudgetExhausted, Conversation
+from gateway.agent.asking import Answer, Asker, Conversation
 from gateway.agent.clock import RunClock
 from gateway.agent.finals import CheckOutput, Next
 from gateway.agent.loops import LoopDetector
-from gateway.agent.messages import ModelError, ToolCall
+from gateway.agent.messages import BudgetExhausted, ModelError, ToolCall
 from gateway.agent.setting import Setting, Settings
 from gateway.agent.steps import Begun, Boundary, Spent, Steps
 from gateway.agent.toolset import INTERRUPTED, ToolRunner, may_run_again

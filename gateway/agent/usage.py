@@ -72,38 +72,55 @@ class Exhausted:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """A budget in USD watches the call, and the model has no price."""
+
+    budget: str
+    """Which one, with its key."""
+
+
 def unwatched(run: Run | None, agent_day_micro: int | None) -> bool:
     """Whether it is plain without asking the tables that no budget watches a call."""
     above = run is not None and run.parent_run_id is not None
     return agent_day_micro is None and not above and (run is None or not _budgeted(run))
 
 
-def watched(tx: Transaction, run_id: str | None, limits: Limits) -> bool:
+def watched(tx: Transaction, run_id: str | None, agent_day_micro: int | None) -> bool:
     """Whether any budget watches a call."""
     run = runs.find(tx, run_id) if run_id else None
-    return limits.agent_day_micro is not None or any(_budgeted(each) for each in _chain(tx, run))
+    return agent_day_micro is not None or any(_budgeted(each) for each in _chain(tx, run))
 
 
-def reserve(tx: Transaction, session: Session, run_id: str | None, limits: Limits) -> Reservation | Exhausted | None:
-    """Sets aside what a call may cost; None: no budget watches it."""
+def reserve(
+    tx: Transaction, session: Session, run_id: str | None, limits: Limits, before: Reservation | None
+) -> Reservation | Exhausted | Unpriced:
+    """Sets aside what a call may cost.
+
+    Args:
+        tx: the unit of work.
+        session: whose call it is.
+        run_id: the run that it is made for.
+        limits: what the call is measured against.
+        before: a reservation that is given back in any case: its model hasn't answered.
+    """
+    if before is not None:
+        _move(tx, before, -1)
     run = runs.find(tx, run_id) if run_id else None
     chain = _chain(tx, run)
-    if limits.agent_day_micro is None and not any(map(_budgeted, chain)):
-        return None
+    if limits.price is None and (budget := _in_usd(session, chain, limits)):
+        return Unpriced(budget)
     day = _day(tx.now)
     allowed, reason = limits.max_tokens, ""
     for each in chain:
         fits, why = _fits(each, limits)
         if fits < allowed:
             allowed, reason = fits, why
-    if limits.agent_day_micro is not None and limits.price is not None:
+    if limits.agent_day_micro is not None:
         left = limits.agent_day_micro - _spent_today(tx, session.agent_id, day)
         fits = _affordable(left, limits)
         if fits < allowed:
-            allowed, reason = (
-                fits,
-                f"agents.list[].budgetUsd of agent `{session.agent_id}` for {day} is used up",
-            )
+            allowed, reason = fits, f"{_day_budget(session)} for {day} is used up"
     if allowed < min(MIN_REPLY_TOKENS, limits.max_tokens):
         return Exhausted(reason)
     micro = _cost(limits, allowed)
@@ -123,14 +140,7 @@ def settle(tx: Transaction, session: Session, run: Run | None, used: Usage, rese
     """Puts a call's real usage in the place of its reservation."""
     if reservation is not None:
         _move(tx, reservation, -1)
-    more = {
-        "more_in": used.input,
-        "more_out": used.output,
-        "more_cached": used.cache_read,
-        "more_micro": used.cost_micro or 0,
-        "unpriced": used.cost_micro is None,
-    }
-    tx.execute(_ADD, {"of_session": session.id, **more})
+    tx.execute(_ADD, {"of_session": session.id, **runs.more_used(used)})
     if run is not None:
         runs.add_usage(tx, run, used)
     if used.cost_micro:
@@ -139,6 +149,18 @@ def settle(tx: Transaction, session: Session, run: Run | None, used: Usage, rese
 
 def _chain(tx: Transaction, run: Run | None) -> list[Run]:
     return [run, *runs.ancestors(tx, run)] if run else []
+
+
+def _in_usd(session: Session, chain: list[Run], limits: Limits) -> str:
+    """A budget in USD that watches a call; empty if none does."""
+    run = next((each for each in chain if each.budget_micro is not None), None)
+    if run is not None:
+        return f"`budgetUsd` of “{run.label}”"
+    return _day_budget(session) if limits.agent_day_micro is not None else ""
+
+
+def _day_budget(session: Session) -> str:
+    return f"agents.list[].budgetUsd of agent `{session.agent_id}`"
 
 
 def _budgeted(run: Run) -> bool:

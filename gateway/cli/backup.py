@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from gateway import backup
+from gateway import backup, restore
 from gateway.cli import format as fmt
 from gateway.cli.context import CliContext, CliError
 from gateway.cli.output import JsonFlag, print_json, print_text
-from gateway.config import ConfigError
+from gateway.config import Config, ConfigError
 from gateway.store.database import StoreError
 from gateway.store.lock import LockHeld
 
@@ -30,8 +30,8 @@ def backup_command(
     """Writes the whole state into one archive, while the gateway runs or not."""
     here: CliContext = ctx.obj
     try:
-        done = backup.create_backup(here.paths, path, _config_file(here))
-    except backup.BackupError as error:
+        done = backup.create_backup(backup.Sources.of(here.paths, _config(here)), path)
+    except (backup.BackupError, StoreError) as error:
         raise CliError(str(error)) from error
     if as_json:
         print_json({"path": str(done.path), "bytes": done.bytes, "files": done.files})
@@ -48,22 +48,28 @@ def restore_command(
     """Puts a backup into the state folder. The gateway must be stopped."""
     here: CliContext = ctx.obj
     try:
-        done = backup.restore_backup(here.paths, path, force=force)
+        done = restore.restore_backup(here.paths, path, environ=here.environ, config_file=here.config_path, force=force)
     except LockHeld as error:
         raise CliError(f"stop the gateway first: {error}") from error
     except (backup.BackupError, StoreError) as error:
         raise CliError(str(error)) from error
     if as_json:
         kept = str(done.kept) if done.kept else None
-        print_json({"files": done.files, "createdAt": done.created_at, "kept": kept})
+        database = str(done.database)
+        print_json({"files": done.files, "createdAt": done.created_at, "database": database, "kept": kept})
         return
     print_text(f"Restored {fmt.plural(done.files, 'file')} of {done.created_at} into {here.paths.state}")
+    if done.database != here.paths.database:
+        print_text(f"The database is {done.database} (database.url)")
     if done.kept:
         print_text(f"What was there before is in {done.kept}")
 
 
-def _config_file(here: CliContext) -> Path | None:
+def _config(here: CliContext) -> Config | None:
     try:
-        return here.config().source
+        return here.config()
     except ConfigError:
-        return None  # a broken configuration must not keep anybody from saving his state
+        # It must not keep anybody from saving his state.
+        text = f"warning: the configuration is wrong, so that the database is taken to be {here.paths.database}"
+        typer.echo(f"{text} (see `laneway config check`)", err=True)
+        return None

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 from rich.cells import cell_len
 
+from gateway import numbers
 from gateway.client.records import Run, Tokens
 from gateway.icons import ICONS
+from gateway.numbers import count
 
 OUTCOME_WORDS = {
     "ok": "completed",
@@ -30,23 +32,7 @@ def clean(text: str) -> str:
 
 def duration(seconds: float | None) -> str:
     """`45s`, `2m31s`, `3h05m`, `2d4h`; `–` for None."""
-    if seconds is None:
-        return "–"
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    return f"{whole // 86_400}d{whole % 86_400 // 3600}h"
-
-
-def count(number: int) -> str:
-    """`950`, `12.3k`, `4.5M`."""
-    if number < 1000:
-        return str(number)
-    return f"{number / 1000:.1f}k" if number < 999_950 else f"{number / 1_000_000:.1f}M"
+    return "–" if seconds is None else numbers.duration(seconds)
 
 
 def tokens(value: Tokens) -> str:
@@ -56,9 +42,7 @@ def tokens(value: Tokens) -> str:
 
 def money(usd: float | None) -> str:
     """`$0.0123`; `–` when the price isn't known."""
-    if usd is None:
-        return "–"
-    return f"${usd:.4f}" if usd < 1 else f"${usd:.2f}"
+    return "–" if usd is None else numbers.money(usd)
 
 
 def plural(number: int, noun: str) -> str:

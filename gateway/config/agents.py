@@ -134,7 +134,7 @@ class AgentSettings(Section):
     tools: AgentTools = Field(default=AgentTools(), description="Which tools it has.")
     budget_usd: Usd | None = Field(
         default=None,
-        description="Most that its sessions may spend in a day (UTC), in USD, where prices are known; unset: no limit.",
+        description="Most that its sessions may spend in a day (UTC), in USD; its models need prices; unset: no limit.",
     )
 
 

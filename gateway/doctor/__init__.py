@@ -25,6 +25,7 @@ from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
 from gateway.store.database import StoreError
 from gateway.store.lock import holder, is_held
 from gateway.store.migrate import HEAD, current
+from gateway.store.open import database_file
 from gateway.tools import sandbox
 
 OLDEST_PYTHON = (3, 11)
@@ -69,12 +70,14 @@ def examine(config_path: Path | None, paths: Paths, environ: Mapping[str, str]) 
     Returns:
         The findings, and the configuration if it can be read.
     """
-    findings = [*python(), *packages(), *state_folder(paths), *database(paths), *lock(paths)]
+    config, problems = None, ()
     try:
         config = load_config(config_path, paths=paths, environ=environ)
     except ConfigError as error:
-        for problem in error.problems:
-            findings.append(Finding("configuration", Level.FAIL, str(problem), "correct the file"))
+        problems = error.problems
+    findings = [*python(), *packages(), *state_folder(paths), *database(paths, config), *lock(paths)]
+    findings += [Finding("configuration", Level.FAIL, str(problem), "correct the file") for problem in problems]
+    if config is None:
         return findings, None
     findings += [
         *configuration(config),
@@ -135,9 +138,14 @@ def _private(paths: Paths) -> list[tuple[Path, int]]:
     return [(paths.state, 0o700), *((file, 0o600) for file in files)]
 
 
-def database(paths: Paths) -> Iterator[Finding]:
+def database(paths: Paths, config: Config | None) -> Iterator[Finding]:
     """Whether the database is whole and of a version that this program knows."""
-    file, part = paths.database, "database"
+    part = "database"
+    try:
+        file = paths.database if config is None else database_file(config)
+    except StoreError as error:
+        yield Finding(part, Level.FAIL, str(error), "correct the file")
+        return
     if not file.exists():
         yield Finding(part, Level.OK, "none yet; the first start makes it")
         return

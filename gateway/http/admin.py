@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import Field
 
 from gateway.approvals import Approval, ApprovalError
-from gateway.backup import BackupError, create_backup
+from gateway.backup import BackupError, Sources, create_backup
 from gateway.http.auth import caller
 from gateway.http.errors import ApiError
 from gateway.http.json import Body, answer, read_body, read_query
@@ -131,7 +131,7 @@ async def backup(request: web.Request) -> web.Response:
     if "\0" in body.path or not target.is_absolute():
         raise ApiError(400, "the path must be absolute: the gateway has its own current folder", field="path")
     try:
-        made = await asyncio.to_thread(create_backup, gateway.paths, target, gateway.config.source)
+        made = await asyncio.to_thread(create_backup, Sources.of(gateway.paths, gateway.config), target)
     except BackupError as error:
         raise ApiError(409, str(error), field="path") from None
     return answer({"path": str(made.path), "bytes": made.bytes})

@@ -44,7 +44,7 @@ class Transaction:
         """
         Args:
             connection: inside an open transaction.
-            now: the database's clock, milliseconds since the epoch.
+            now: the database's clock, milliseconds since the epoch; of two units that write, the later one's is later.
         """
         self.connection = connection
         self.now = now

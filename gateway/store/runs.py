@@ -234,15 +234,20 @@ def ancestors(tx: Transaction, run: Run) -> list[Run]:
     return found
 
 
-def add_usage(tx: Transaction, run: Run, usage: Usage) -> None:
-    """Adds one model call's usage to a run and, as `below`, to every run above it."""
-    more = {
+def more_used(usage: Usage) -> dict[str, int | bool]:
+    """What a call's usage adds to the counters of a run or a session, as the parameters of their updates."""
+    return {
         "more_in": usage.input,
         "more_out": usage.output,
         "more_cached": usage.cache_read,
         "more_micro": usage.cost_micro or 0,
         "unpriced": usage.cost_micro is None,
     }
+
+
+def add_usage(tx: Transaction, run: Run, usage: Usage) -> None:
+    """Adds one model call's usage to a run and, as `below`, to every run above it."""
+    more = more_used(usage)
     tx.execute(_ADD_OWN, {"of_run": run.id, **more})
     for above in ancestors(tx, run):
         tx.execute(_ADD_BELOW, {"of_run": above.id, **more})

@@ -32,6 +32,8 @@ T = TypeVar("T")
 _BATCH = 64
 _READERS = 2
 _BUSY_SECONDS = 5.0
+_AHEAD_MS = 1_000
+"""The times of units that follow each other fast may be ahead of the clock by this; by more, it was put back."""
 
 
 @dataclass(slots=True)
@@ -116,6 +118,8 @@ class SqliteDatabase:
         self._local = threading.local()
         self._opened: list[Connection] = []
         self._closed = False
+        self._last = 0
+        """The moment of the unit before."""
         self._writer.start()
 
     @property
@@ -201,7 +205,7 @@ class SqliteDatabase:
 
     def _execute(self, job: _Job, *, alone: bool) -> None:
         execute = self._connection.exec_driver_sql
-        tx = Transaction(self._connection, _now())
+        tx = Transaction(self._connection, self._moment())
         if not alone:
             execute("savepoint unit")
         try:
@@ -215,6 +219,14 @@ class SqliteDatabase:
                 execute("begin")
         if not alone:
             execute("release unit")
+
+    def _moment(self) -> int:
+        """A time for each unit that no other has, so that the order of times is that of the units: sub-agents asked
+        for within the same millisecond queue and are listed in the order in which they were asked for."""
+        now = _now()
+        ahead = self._last + 1 - now
+        self._last = now if ahead <= 0 or ahead > _AHEAD_MS else self._last + 1
+        return self._last
 
     def _rollback(self) -> None:
         raw = self._connection.connection.driver_connection

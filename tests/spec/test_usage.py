@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.store import runs
 from gateway.store.database import Transaction
 from tests.support.model_script import Call, Reply, Tokens, call, calls, fail, say
-from tests.support.pilot import Json, Pilot, pilot, subagents
+from tests.support.pilot import Json, Pilot, merged, pilot, subagents
 from tests.support.probes import Probes
 
 REPLY = 1_000
@@ -240,6 +241,84 @@ async def test_agent_budget_per_day(tmp_path: Path) -> None:
         await p.wait_idle()
         assert p.said()[0] == "costly"
         assert "budgetUsd" in p.said()[-1]
+
+
+async def test_agent_budget_per_day_needs_prices(tmp_path: Path) -> None:
+    """spec/subagents.md, budgets: `budgetUsd` with a model that has no price is refused, naming the key."""
+    entries = [{"id": "main", "default": True}, {"id": "poor", "budgetUsd": 1, "model": "test/unpriced"}]
+    config = merged({"agents": {"list": entries}}, subagents(allowAgents=["*"]))
+    async with pilot(tmp_path, config=config) as p:
+        answers = await p.spawn_many(
+            [{"task": "no price", "agentId": "poor"}, {"task": "priced", "agentId": "poor", "model": "test/other"}]
+        )
+        assert [each["status"] for each in answers] == ["error", "accepted"]
+        for named in ("agents.list[].budgetUsd of agent `poor`", "models.providers.test.models[].cost"):
+            assert named in answers[0]["error"]
+        await p.say("hello", "agent:poor:talk")
+        await p.wait_idle("agent:poor:talk")
+        [notice] = p.said("agent:poor:talk")
+        assert "models.providers.test.models[].cost" in notice
+        assert not [seen for seen in p.model.requests if seen.model == "unpriced"]
+
+
+FALLBACKS: Json = {
+    "models": {
+        "providers": {
+            "dear": {
+                "apiKey": "scripted-key",
+                "api": "openai-completions",
+                "models": [{"id": "one", "maxTokens": 400, "cost": {"input": 10, "output": 20}}],
+            }
+        }
+    },
+}
+
+
+async def with_fallbacks(p: Pilot, *names: str, **arguments: Any) -> Json:
+    """A child whose own model fails at once and is called by no other name; returns its run."""
+    provider = FALLBACKS["models"]["providers"]["dear"] | {"baseUrl": p.model.base_url}
+    p.configure({"models": {"providers": {"dear": provider}}})
+    p.configure(subagents(model={"primary": "test/other", "fallbacks": list(names)}))
+    assert (await p.post("/api/reload")).json["reloaded"]
+    p.on(reply=fail(401, "no"), role="child", model="other")
+    return await p.run((await p.spawn(task="t", **arguments))["runId"])
+
+
+async def test_budget_a_fallback_is_reserved_at_its_own_price(tmp_path: Path) -> None:
+    """spec/subagents.md, budgets: before *each* model call, at the list price of the model that is called."""
+    async with pilot(tmp_path) as p:
+        p.on(reply=say("done", hold="h", tokens=Tokens(500, 10)), role="child", model="one")
+        run = await with_fallbacks(p, "dear/one", budgetUsd=1)
+        [seen] = await p.wait_asked(lambda seen: seen.model == "one")
+        tokens, micro = await held(p, run["runId"])
+        assert micro == (tokens - 400) * 10 + 400 * 20
+        assert seen.body["max_tokens"] == 400
+        p.model.release("h")
+        await p.wait_idle()
+        assert await held(p, run["runId"]) == (0, 0)
+        assert (await p.run(run["runId"]))["costUsd"] == pytest.approx((500 * 10 + 10 * 20) / 1e6)
+
+
+async def test_budget_a_fallback_that_is_too_dear_is_not_asked(tmp_path: Path) -> None:
+    """spec/subagents.md, budgets: where nothing fits the run ends with outcome `budget`."""
+    async with pilot(tmp_path) as p:
+        prompt = await prompt_size(p)
+        run = await with_fallbacks(p, "dear/one", budgetUsd=2 * (prompt + REPLY) / 1e6)
+        await p.wait_idle()
+        run = await p.run(run["runId"])
+        assert (run["outcome"], "budgetUsd" in run["error"]) == ("budget", True)
+        assert not [seen for seen in p.model.requests if seen.model == "one"]
+        assert await held(p, run["runId"]) == (0, 0)
+
+
+async def test_budget_a_fallback_without_a_price_is_passed_over(tmp_path: Path) -> None:
+    """spec/subagents.md, budgets: … with a model that has no price is refused; another fallback may still answer."""
+    async with pilot(tmp_path) as p:
+        run = await with_fallbacks(p, "test/unpriced", "dear/one", budgetUsd=1)
+        await p.wait_idle()
+        run = await p.run(run["runId"])
+        assert run["outcome"] == "ok"
+        assert [seen.model for seen in p.child_requests()] == ["other", "one"]
 
 
 async def test_usage_command_sums_up(tmp_path: Path) -> None:
