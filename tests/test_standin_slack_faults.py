@@ -165,7 +165,7 @@ async def test_an_app_that_is_killed_before_it_acknowledges_hears_it_again() -> 
         finally:
             first.kill()
             await first.wait()
-        assert [one["payload"]["event"].get("ts") for one in await slack.pending()] == [ts]
+        assert ts in [one["payload"]["event"].get("ts") for one in await slack.pending()]
         await ann.says("general", "second")
         other = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
         try:
