@@ -132,6 +132,9 @@ class Delivery:
         return platform_id
 
     def _delivered(self, tx: Transaction, post_id: int, platform_id: str | None) -> None:
+        if outbox.get(tx, post_id).state is not State.SENDING:  # it was changed meanwhile: what it is now follows
+            outbox.change(tx, post_id, platform_id=platform_id, recovered=False)
+            return
         outbox.change(
             tx,
             post_id,
@@ -154,7 +157,8 @@ class Delivery:
         uncertain: bool,
     ) -> None:
         post = outbox.get(tx, post_id)
-        attempts = post.attempts + 1
+        # A pause that the platform asks for is no failure (spec/architecture.md, protocol 7).
+        attempts = post.attempts + (retry_after is None or uncertain)
         if uncertain:
             outbox.change(tx, post_id, recovered=True)
         if permanent or attempts >= MAX_ATTEMPTS:

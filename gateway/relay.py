@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway import failpoints
 from gateway.cards import CardRow
 from gateway.channel import Channel, DeliveryError, Live, Post
 from gateway.routes import Route
@@ -99,19 +100,21 @@ class Relay:
         if not stream.channel.able(route).drafts:
             await self._database.run(_begun, stream.post.id)
         row = stream.post
+        failpoints.hit("effect:stream")
         live = await stream.channel.stream(
             Post(row.id, route, "", replaces=row.platform_id, streamed=True, created_at=row.created_at)
         )
+        failpoints.hit("effected:stream")
         stream.platform_id = live.platform_id
         if live.platform_id is not None and live.platform_id != row.platform_id:
             await self._database.run(_known_as, row.id, live.platform_id)
-        seconds = stream.channel.able(route).stream_seconds
         while not stream.ended.is_set():
             await stream.changed.wait()
             stream.changed.clear()
             await self._update(stream, live)
             if not stream.ended.is_set():
-                await _either(stream.ended, seconds)
+                # Asked each time: where many answers stream at once, a channel may want each to be slower.
+                await _either(stream.ended, stream.channel.able(route).stream_seconds)
 
     async def _update(self, stream: _Stream, live: Live) -> None:
         now = (stream.text, stream.tasks)

@@ -14,6 +14,7 @@ import logging
 import math
 from dataclasses import dataclass
 
+from gateway import failpoints
 from gateway.cards import Card
 from gateway.channel import DeliveryError
 from gateway.delivery import outgoing
@@ -103,6 +104,7 @@ class Board:
             return pace.next_at - now
         route = Route.from_json(edit.post.route)
         gateway = self._registry.gateway
+        failpoints.hit("effect:edit_card")
         try:
             await gateway.registry.channels[route.channel].post(outgoing(edit.post, route, edit.post.platform_id))
         except DeliveryError as error:
