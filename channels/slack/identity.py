@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from gateway.routes import PlaceKind
 
 KEPT = 10_000
 """Names that are remembered."""
+ASK_AGAIN_SECONDS = 30.0
 NAME_SECONDS = 1.5
 """How long a message waits for its writer's name. Slack wants an answer within three seconds."""
 
@@ -46,6 +48,8 @@ class Names:
         self._api = api
         self._users: OrderedDict[str, str] = OrderedDict()
         self._kinds: OrderedDict[str, PlaceKind] = OrderedDict()
+        self._ask_again: OrderedDict[str, float] = OrderedDict()
+        """Users whose names couldn't be had, and when they are asked for again."""
 
     @property
     def users(self) -> Collection[str]:
@@ -59,8 +63,12 @@ class Names:
     async def of_user(self, user: str) -> str:
         """The name of a user, asked for once; his id while Slack doesn't tell."""
         if user not in self._users:
+            now = time.monotonic()
+            if now < self._ask_again.get(user, 0.0):
+                return user
             name = await self._ask_user(user)
             if name is None:
+                _remember(self._ask_again, user, now + ASK_AGAIN_SECONDS)
                 return user
             _remember(self._users, user, name)
         return self._users[user]

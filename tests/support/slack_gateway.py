@@ -1,4 +1,7 @@
-"""A gateway on a stand-in Slack workspace: what people do there, and what they read."""
+"""A gateway on a stand-in Slack workspace: what people do there, and what they read.
+
+The app has exactly the scopes, events and commands of the manifest that `laneway channels setup slack` prints.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from channels.slack import texts
 from tests.standins.slack import Options, Person, SlackWorkspace
+from tests.support.model_script import say
 from tests.support.pilot import Pilot, merged, pilot
 
 ANN, BOB = "ann", "bob"
@@ -43,9 +48,25 @@ class SlackRoom:
         """Somebody mentions the assistant in #general; returns the ts of what he wrote."""
         return await (who or self.ann).says(GENERAL, text, thread=thread, mention=True)
 
-    def key(self, thread: str) -> str:
-        """The key of the session of a thread in #general."""
-        return f"agent:main:slack:channel:{self.ws.channel(GENERAL)}:thread:{thread}"
+    def key(self, thread: str | None, channel: str = GENERAL) -> str:
+        """The key of the session of a thread, or of a channel itself."""
+        key = f"agent:main:slack:channel:{self.ws.channel(channel)}"
+        return f"{key}:thread:{thread}" if thread else key
+
+    def echo(self) -> None:
+        """The assistant repeats what it hears."""
+        self.p.on(lambda seen: say(f"heard: {seen.last_user}"), role="main")
+
+    async def told(self, text: str, *, thread: str | None = None, who: Person | None = None) -> str:
+        """Somebody mentions the assistant in #general and gets his answer from `echo`; returns the thread's ts."""
+        asked = await self.asks(text, thread=thread, who=who)
+        name = (who or self.ann).name
+        await self.ws.wait_message(f"heard: {name}: {text}$", thread=thread or asked)
+        return thread or asked
+
+    def heard(self) -> list[str]:
+        """What people said, as the model read it."""
+        return [seen.last_user for seen in self.p.main_requests()]
 
     async def settled(self, thread: str) -> None:
         """Waits until the session of a thread rests and everything is posted."""
@@ -54,8 +75,10 @@ class SlackRoom:
 
     async def delivered(self) -> None:
         """Waits until nothing is on its way to Slack."""
-        while (await self.p.get("/api/outbox"))["posts"]:
+        while True:
             seen = len(self.p.events)
+            if not (await self.p.get("/api/outbox"))["posts"]:
+                return
             await self.p.wait_until(lambda seen=seen: len(self.p.events) > seen, "a delivery")
 
 
@@ -78,6 +101,7 @@ async def slack_room(
         clean: False leaves the judgement to the test.
     """
     async with SlackWorkspace(options) as ws:
+        ws.install(texts.manifest(socket=(account or {}).get("mode") != "http", address="https://laneway.example"))
         ws.channel(GENERAL, ANN, BOB)
         whole = merged(slack_config(ws, **(account or {})), config or {})
         async with pilot(folder, config=whole) as p:
