@@ -123,10 +123,11 @@ class Delivery:
                 f"no channel `{route.channel}` is configured; configure it, then: laneway outbox retry {post.id}",
                 permanent=True,
             )
-        shown = await self._relay.settle(post.id) or post.platform_id
+        if await self._relay.settle(post.id):
+            post = await self._database.read(outbox.get, post.id)
         failpoints.hit("effect:post")
         try:
-            platform_id = await channel.post(outgoing(post, route, shown))
+            platform_id = await channel.post(outgoing(post, route))
         finally:
             failpoints.hit("effected:post")
         return platform_id
@@ -196,21 +197,15 @@ class Delivery:
         self._events.append(tx, "delivery", data, session_id=post.session_id, session_key=post.session_key)
 
 
-def outgoing(post: outbox.Post, route: Route, shown: str | None) -> Post:
-    """A row as its channel gets it.
-
-    Args:
-        post: the row.
-        route: where to.
-        shown: the platform's id of the message that it takes the place of.
-    """
+def outgoing(post: outbox.Post, route: Route) -> Post:
+    """A row as its channel gets it; what is known to stand on the platform for it already is replaced."""
     return Post(
         post.id,
         route,
         post.text,
         kind=post.kind,
         recovered=post.recovered,
-        replaces=shown,
+        replaces=post.platform_id,
         streamed=post.streamed,
         card=Card.from_json(post.card) if post.card else None,
         buttons=buttons_from(post.buttons),

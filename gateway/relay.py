@@ -35,7 +35,7 @@ class _Stream:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
-    platform_id: str | None = None
+    begun: bool = False
 
 
 class Relay:
@@ -61,15 +61,15 @@ class Relay:
             stream.tasks = tuple(rows)
             stream.changed.set()
 
-    async def settle(self, post_id: int) -> str | None:
-        """Ends a stream; returns the platform's id of its message, None if there is none that is known."""
+    async def settle(self, post_id: int) -> bool:
+        """Ends a stream, if there is one; what is known of its message stands in the post's row then."""
         stream = self._streams.pop(post_id, None)
         if stream is None:
-            return None
+            return False
         stream.ended.set()
         stream.changed.set()
         await stream.done.wait()
-        return stream.platform_id
+        return True
 
     async def stop(self) -> None:
         """Shows nothing more."""
@@ -84,7 +84,7 @@ class Relay:
         channel = self._channels.get(route.channel)
         if channel is None or channel.capabilities.pull or not channel.able(route).streaming:
             return None
-        stream = self._streams[post.id] = _Stream(post, channel, platform_id=post.platform_id)
+        stream = self._streams[post.id] = _Stream(post, channel)
         self._tasks.spawn(self._run(stream, route), f"stream:{post.id}")
         return stream
 
@@ -93,6 +93,8 @@ class Relay:
             await self._follow(stream, route)
         except DeliveryError as error:
             log.info("post %s isn't streamed: %s", stream.post.id, error)
+            if not stream.begun:
+                await self._database.run(_not_begun, stream.post.id, error.uncertain)
         finally:
             stream.done.set()
 
@@ -105,7 +107,7 @@ class Relay:
             Post(row.id, route, "", replaces=row.platform_id, streamed=True, created_at=row.created_at)
         )
         failpoints.hit("effected:stream")
-        stream.platform_id = live.platform_id
+        stream.begun = True
         if live.platform_id is not None and live.platform_id != row.platform_id:
             await self._database.run(_known_as, row.id, live.platform_id)
         while not stream.ended.is_set():
@@ -143,6 +145,12 @@ async def _either(ended: asyncio.Event, seconds: float) -> None:
 def _begun(tx: Transaction, post_id: int) -> None:
     """From here on the platform may have a message that we don't know."""
     outbox.change(tx, post_id, streamed=True)
+
+
+def _not_begun(tx: Transaction, post_id: int, uncertain: bool) -> None:
+    """It has none, unless only the answer was lost: then it is looked for."""
+    if outbox.get(tx, post_id).platform_id is None:
+        outbox.change(tx, post_id, streamed=uncertain, recovered=uncertain)
 
 
 def _known_as(tx: Transaction, post_id: int, platform_id: str) -> None:

@@ -106,7 +106,7 @@ class Board:
         gateway = self._registry.gateway
         failpoints.hit("effect:edit_card")
         try:
-            await gateway.registry.channels[route.channel].post(outgoing(edit.post, route, edit.post.platform_id))
+            await gateway.registry.channels[route.channel].post(outgoing(edit.post, route))
         except DeliveryError as error:
             log.info("card %s isn't edited: %s", edit.post.id, error)
             if error.permanent:
