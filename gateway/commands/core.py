@@ -47,7 +47,7 @@ def core_commands() -> tuple[Command, ...]:
 def current(tx: Transaction, context: CommandContext) -> Session:
     """The session that a command is typed in, created if nothing has been said there yet."""
     known = sessions.by_key(tx, context.session_key)
-    return known or context.gateway.queues.session(tx, context.session_key, owned=context.sender.owner)
+    return known or context.gateway.queues.session(tx, context.session_key, owned=context.owned)
 
 
 async def _help(context: CommandContext, _rest: str) -> CommandReply:

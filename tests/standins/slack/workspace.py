@@ -260,13 +260,11 @@ class Workspace:
 
     def react(self, message: Message, user_id: str, emoji: str, *, added: bool = True) -> bool:
         """Somebody adds or takes back a reaction; False if that changes nothing."""
-        users = message.reactions.setdefault(emoji, [])
+        users = message.reactions.get(emoji, [])
         if (user_id in users) is added:
             return False
-        if added:
-            users.append(user_id)
-        else:
-            users.remove(user_id)
+        users = [*users, user_id] if added else [one for one in users if one != user_id]
+        message.reactions[emoji] = users
         if not users:
             del message.reactions[emoji]
         if self.ears:
