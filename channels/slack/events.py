@@ -158,7 +158,8 @@ class Events:
             ),
             quiet=True,
         )
-        return texts.ephemeral(_reply(accepted), texts.about(self._link(route), kind))
+        place = texts.about(self._link(route), kind) if accepted.reply else ""
+        return texts.ephemeral(_reply(accepted), place)
 
     def _link(self, route: Route | None) -> str | None:
         """The address of a thread's first message."""
