@@ -95,6 +95,7 @@ class Delivery:
     def _route_done(self, route: str) -> None:
         task = self._sending.pop(route)
         self._alarm.ring()
+        self._relay.moved()
         if not task.cancelled():
             task.result()
 
@@ -182,6 +183,7 @@ class Delivery:
         outbox.change(tx, post_id, state=State.DROPPED, next_at=None)
         self._tell(tx, post_id)
         tx.after_commit(self.wake)
+        tx.after_commit(self._relay.moved)
         return outbox.get(tx, post_id)
 
     def _tell(self, tx: Transaction, post_id: int) -> None:

@@ -1,8 +1,9 @@
 """Relay: answers that appear on a platform while they are being written (spec/architecture.md, protocol 8).
 
 An answer's outbox row is committed before it is shown, and the platform's id of its message as soon as that is known,
-so that whoever comes after a crash goes on in the same message. Updates are spaced as the channel asks. What a stream
-couldn't show is no loss: the delivery posts the final text in its place.
+so that whoever comes after a crash goes on in the same message. Nothing is shown before what is to be posted above it
+is. Updates are spaced as the channel asks. What a stream couldn't show is no loss: the delivery posts the final text in
+its place.
 """
 
 from __future__ import annotations
@@ -46,6 +47,13 @@ class Relay:
         self._channels = channels
         self._streams: dict[int, _Stream] = {}
         self._tasks = TaskSet()
+        self._moved = asyncio.Event()
+        """A post has been settled, on whichever route."""
+
+    def moved(self) -> None:
+        """A post has arrived, or can't: what waited for it may be next."""
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def show(self, post: outbox.Post, text: str) -> None:
         """The answer of this outbox row so far."""
@@ -90,13 +98,29 @@ class Relay:
 
     async def _run(self, stream: _Stream, route: Route) -> None:
         try:
-            await self._follow(stream, route)
+            if await self._is_next(stream):
+                await self._follow(stream, route)
         except DeliveryError as error:
             log.info("post %s isn't streamed: %s", stream.post.id, error)
             if not stream.begun:
                 await self._database.run(_not_begun, stream.post.id, error.uncertain)
         finally:
             stream.done.set()
+
+    async def _is_next(self, stream: _Stream) -> bool:
+        """Waits until no post stands before it on its route; False: it has come to its end meanwhile."""
+        while True:
+            moved = self._moved
+            if not await self._database.read(outbox.waits_for, stream.post):
+                return not stream.ended.is_set()
+            waits = [asyncio.create_task(event.wait()) for event in (moved, stream.ended)]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+            if stream.ended.is_set():
+                return False
 
     async def _follow(self, stream: _Stream, route: Route) -> None:
         if not stream.channel.able(route).drafts:

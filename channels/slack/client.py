@@ -17,7 +17,8 @@ from gateway.channel import DeliveryError
 
 Payload = dict[str, Any]
 SECONDS = 30
-BUSY = frozenset(("ratelimited", "rate_limited"))
+PAUSE = "ratelimited"
+BUSY = frozenset((PAUSE, "rate_limited"))
 TRANSIENT = frozenset(("internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"))
 """Slack's fault; it may have done what was asked for."""
 ACCESS = frozenset(("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"))
@@ -105,7 +106,7 @@ def _failure(error: SlackApiError, code: str) -> DeliveryError:
     response: Any = error.response
     status = int(getattr(response, "status_code", SERVER_ERROR))
     if status == TOO_MANY or code in BUSY:
-        return DeliveryError("Slack asks for a pause", retry_after=_retry_after(_headers(response)))
+        return DeliveryError("Slack asks for a pause", retry_after=_retry_after(_headers(response)), code=PAUSE)
     if status >= SERVER_ERROR or code in TRANSIENT or not code:
         return DeliveryError(f"Slack has a problem: {code or status}", uncertain=True)
     advice = f" ({ADVICE[code]})" if code in ADVICE else ""

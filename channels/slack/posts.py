@@ -13,7 +13,7 @@ from collections import OrderedDict
 import aiohttp
 
 from channels.slack import blocks, markdown
-from channels.slack.client import Api, Payload, part
+from channels.slack.client import PAUSE, Api, Payload, part
 from channels.slack.identity import Identity, Names
 from channels.slack.look import Finder, post_metadata, thread_metadata
 from channels.slack.pace import Pace
@@ -101,8 +101,8 @@ class Posts:
         try:
             answer = await self._readable("chat_postMessage", post, unfurl_links=False, **where)
         except DeliveryError as error:
-            if error.retry_after is not None:
-                self._pace.pause(chat, error.retry_after)
+            if error.code == PAUSE:
+                self._pace.pause(chat, error.retry_after or 0.0)
             raise
         await self._in_place(post.route, str(answer["ts"]), _thread_of(answer))
         return str(answer["ts"])
@@ -113,6 +113,8 @@ class Posts:
         metadata = post_metadata(post)
         if post.streamed and await self._streams(post, ts):
             answer = await self._stop(post.route, ts, metadata)
+            if live is not None:
+                live.streaming = False
             if answer.get("ok"):
                 await self._in_place(post.route, ts, _thread_of(answer))
         text = markdown.harmless(post.text, self._names.users)

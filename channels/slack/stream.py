@@ -29,10 +29,10 @@ ENDED = "message_not_in_streaming_state"
 class Edits:
     """A message that is edited: what a stream has left when it ended, or when the process died."""
 
-    streaming = False
-
     def __init__(self, api: Api, channel: str, ts: str, names: Names, metadata: Payload) -> None:
         self.platform_id = ts
+        self.streaming = False
+        """Whether Slack takes the message for a stream."""
         self._api = api
         self._channel = channel
         self._names = names
@@ -63,6 +63,8 @@ class Stream:
 
     def __init__(self, api: Api, channel: str, ts: str, names: Names, metadata: Payload) -> None:
         self.platform_id = ts
+        self.streaming = True
+        """Whether Slack takes the message for a stream."""
         self._api = api
         self._channel = channel
         self._names = names
@@ -77,11 +79,6 @@ class Stream:
         self._edits: Edits | None = None
         """What goes on after its end."""
 
-    @property
-    def streaming(self) -> bool:
-        """Whether Slack takes the message for a stream."""
-        return self._edits is None
-
     async def show(self, text: str, tasks: Sequence[CardRow]) -> None:
         """See `Live.show`."""
         if self._edits is None:
@@ -90,6 +87,7 @@ class Stream:
             except DeliveryError as error:
                 if error.code != ENDED:
                     raise
+                self.streaming = False
                 self._edits = Edits(self._api, self._channel, self.platform_id, self._names, self._metadata)
         if self._edits is not None:
             await self._edits.show(text, tasks)
