@@ -28,6 +28,8 @@ NAME = "slack"
 STATUS_SECONDS = 60.0
 """How often the status is set again while a turn lasts."""
 STREAM_SECONDS = 0.7
+NOTHING = "(nothing)"
+"""What stands for blanks, which Slack doesn't take."""
 CAPABILITIES = Capabilities(
     streaming=True,
     stream_seconds=STREAM_SECONDS,
@@ -89,7 +91,7 @@ class SlackChannel(Channel):
 
     def split(self, text: str) -> list[str]:
         """Pieces that fit into one message."""
-        return chunks.split(text, markdown.fits)
+        return chunks.split(text, markdown.fits) or [NOTHING]
 
     async def post(self, post: Post) -> str | None:
         """See `Channel.post`."""

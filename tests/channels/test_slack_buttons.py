@@ -78,9 +78,7 @@ async def test_8_who_may_not_speak_may_not_press(tmp_path: Path) -> None:
     async with slack_room(tmp_path) as room:
         carl = room.ws.user("carl")
         room.ws.join(room.ws.channels[room.ws.channel(GENERAL)], carl.id)
-        room.p.configure(
-            {"channels": {"slack": {"groups": {room.ws.channel(GENERAL): {"allowFrom": [room.bob.id]}}}}}
-        )
+        room.p.configure({"channels": {"slack": {"groups": {room.ws.channel(GENERAL): {"allowFrom": [room.bob.id]}}}}})
         assert (await room.p.gateway.reload()).reloaded
         _, card = await card_of_two(room)
         assert (await carl.presses(GENERAL, card.ts, "Stop")).ok

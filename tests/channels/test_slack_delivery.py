@@ -172,5 +172,11 @@ async def test_9_tokens_stand_in_no_reason_and_no_log(tmp_path: Path, caplog: py
         post = await failed(room)
         shown = await asyncio.to_thread(Home(tmp_path).run, "config", "show")
         secrets = (room.ws.app.bot_token, room.ws.app.app_token)
-        for text in (caplog.text, str(post), shown.out, shown.err, *(str(seen.body) for seen in room.p.main_requests())):
+        for text in (
+            caplog.text,
+            str(post),
+            shown.out,
+            shown.err,
+            *(str(seen.body) for seen in room.p.main_requests()),
+        ):
             assert not any(secret in text for secret in secrets)
