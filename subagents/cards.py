@@ -117,6 +117,10 @@ class Board:
         pace.next_at, pace.card = now + EDIT_SECONDS, edit.card
         return 0.0
 
+    def _posted_as(self, post_id: int, card: Card) -> None:
+        """A card that isn't sent yet will be sent like this."""
+        self._paces.setdefault(post_id, _Pace()).card = card
+
     # ---- units of work ----
 
     def _look(self, tx: Transaction) -> list[Edit]:
@@ -157,6 +161,8 @@ class Board:
         gateway = self._registry.gateway
         card = card_of(found, more, tx.now, gateway.events.live, press)
         gateway.posting.recard(tx, post.id, card, send=over)
+        if not over and post.state is State.PENDING:
+            tx.after_commit(lambda: self._posted_as(post.id, card))
         if over or post.state is not State.DELIVERED or post.platform_id is None:
             return None
         return Edit(outbox.get(tx, post.id), card)

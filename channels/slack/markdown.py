@@ -1,8 +1,8 @@
 """Markdown for Slack, which renders it natively: only what would call people together is made harmless.
 
 A model's text may hold `<!channel>` or a mention of somebody who isn't in the conversation. Both stay readable, with a
-character of no width after the bracket, and mean nothing. Control characters, which nobody sees, are left out. Slack's own notation in people's messages is read into
-Markdown on the way in.
+character of no width after the bracket, and mean nothing. Control characters, which nobody sees, are left out. Slack's
+own notation in people's messages is read into Markdown on the way in.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ async def test_5_a_stream_that_slack_ends_is_edited_from_then_on(tmp_path: Path)
 
 
 async def test_5_a_stream_whose_answers_are_lost_ends_as_the_model_s_text(tmp_path: Path) -> None:
-    """Channels 5, 6: a lost answer may show a piece twice for a while; the final text is whole and stands there once."""
+    """Channels 5, 6: a lost answer may show a piece twice for a while; the final text stands there once."""
     lost = Fault(drop=True, applied=True)
     async with slack_room(tmp_path) as room:
         room.ws.next("chat.appendStream", lost)

@@ -21,7 +21,7 @@ from tests.standins.slack.model import App, Call, Channel, File, Json, Kind, Mes
 from tests.standins.slack.options import Options
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
 
 
 class Ears(Protocol):
