@@ -128,7 +128,15 @@ class Relay:
         row = stream.post
         failpoints.hit("effect:stream")
         live = await stream.channel.stream(
-            Post(row.id, route, "", replaces=row.platform_id, streamed=True, created_at=row.created_at)
+            Post(
+                row.id,
+                route,
+                "",
+                recovered=row.recovered,
+                replaces=row.platform_id,
+                streamed=True,
+                created_at=row.created_at,
+            )
         )
         failpoints.hit("effected:stream")
         stream.begun = True
