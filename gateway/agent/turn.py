@@ -21,6 +21,7 @@ from gateway.agent.messages import BudgetExhausted, ModelError, ToolCall
 from gateway.agent.setting import Setting, Settings
 from gateway.agent.steps import Begun, Boundary, Spent, Steps
 from gateway.agent.toolset import INTERRUPTED, ToolRunner, may_run_again
+from gateway.jobs.runner import Claimed
 from gateway.store.database import Database, StoreError
 from gateway.store.runs import Outcome
 from gateway.store.sessions import FenceLost
@@ -62,6 +63,9 @@ class Turns:
             log.exception("session %s can't be activated; the sweep will try again", session_id)
             return
         if begun is None:
+            return
+        if isinstance(begun, Claimed):
+            await self._parts.steps.jobs.run(begun)
             return
         turn = Turn(self._parts, begun)
         try:

@@ -56,6 +56,7 @@ class LocalLanes:
         self._draining = False
         self._only: str | None = None
         self._on_start = on_start
+        self._watchers: dict[str, Callable[[], None]] = {}
 
     def enqueue(self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH) -> None:
         """See `Lanes.enqueue`."""
@@ -64,6 +65,17 @@ class LocalLanes:
     def cancel(self, tx: Transaction, session_id: str) -> None:
         """See `Lanes.cancel`."""
         tx.after_commit(lambda: self._cancel(session_id))
+
+    def poke(self, tx: Transaction, session_id: str) -> None:
+        """See `Lanes.poke`."""
+        tx.after_commit(lambda: self._poke(session_id))
+
+    def watch(self, session_id: str, poked: Callable[[], None] | None) -> None:
+        """See `Lanes.watch`."""
+        if poked is None:
+            self._watchers.pop(session_id, None)
+        else:
+            self._watchers[session_id] = poked
 
     def push(self, lane: str, session_id: str, priority: int = FRESH) -> None:
         """Puts a session into a lane now."""
@@ -184,6 +196,11 @@ class LocalLanes:
         self._fill(lane, name)
         if not task.cancelled():
             task.result()  # an activation handles its own errors; anything else must not pass unseen
+
+    def _poke(self, session_id: str) -> None:
+        watcher = self._watchers.get(session_id)
+        if watcher is not None:
+            watcher()
 
     def _cancel(self, session_id: str) -> None:
         for lane in self._lanes.values():

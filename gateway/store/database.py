@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy import Connection, CursorResult, Executable, Table, select
 from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
@@ -62,6 +62,14 @@ class Transaction:
     def insert(self, table: Table) -> sqlite.Insert | PostgresInsert:
         """See `insert_into`."""
         return insert_into(table, self.dialect)
+
+    def lock(self, table: Table, row_id: str) -> None:
+        """Keeps others from changing a row until this unit is committed, where they could.
+
+        A unit that decides on what it has read takes the row's lock before it reads. On SQLite every unit is alone.
+        """
+        if self.dialect == "postgresql":
+            self.execute(select(table.c.id).where(table.c.id == row_id).with_for_update())
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Calls back on the event loop once this unit is committed, before its caller goes on; never if it fails."""

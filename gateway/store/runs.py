@@ -194,6 +194,7 @@ _TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).return
 _OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())
 _CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.created_at, runs.c.id)
 _COUNT_OPEN = select(func.count()).where(_ASKED_FOR, _OPEN)
+_COUNT_ALL = select(func.count()).where(_ASKED_FOR)
 _ADD_OWN = _CHANGE.values(
     tokens_in=runs.c.tokens_in + bindparam("more_in"),
     tokens_out=runs.c.tokens_out + bindparam("more_out"),
@@ -254,6 +255,11 @@ def children(tx: Transaction, requester_id: str, *, open_only: bool = False) -> 
 def count_open(tx: Transaction, requester_id: str) -> int:
     """How many runs of a session haven't ended."""
     return int(tx.execute(_COUNT_OPEN, {"of_requester": requester_id}).scalar_one())
+
+
+def count_all(tx: Transaction, requester_id: str) -> int:
+    """How many runs a session has ever asked for."""
+    return int(tx.execute(_COUNT_ALL, {"of_requester": requester_id}).scalar_one())
 
 
 def below(tx: Transaction, session_ids: list[str], *, open_only: bool = False) -> list[Run]:

@@ -16,7 +16,7 @@ from gateway.store import rows
 from gateway.store.database import Transaction
 from gateway.store.schema import inbox, runs, sessions
 
-Kind = Literal["main", "subagent"]
+Kind = Literal["main", "subagent", "job"]
 
 
 class FenceLost(Exception):
@@ -133,7 +133,7 @@ def create(
         tx: the unit of work.
         key: `agent:<agentId>:…`, not in use by a current session.
         agent_id: whose conversation it is.
-        kind: `main` or `subagent`.
+        kind: `main`, `subagent` or `job`.
         lane: where its turns run.
         fields: any other column.
     """
@@ -246,13 +246,12 @@ def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, l
 
     Args:
         tx: the unit of work.
-        kind: `main`, `subagent` or None for both.
+        kind: `main`, `subagent`, `job`, or None for conversations and sub-agents.
         before: (updated_at, id) of the last session of the page before.
         limit: how many at most.
     """
     statement = select(*_COLUMNS).where(sessions.c.current.is_(True))
-    if kind:
-        statement = statement.where(sessions.c.kind == kind)
+    statement = statement.where(sessions.c.kind == kind if kind else sessions.c.kind != "job")
     if before is not None:
         used, session_id = before
         earlier = (sessions.c.updated_at == used) & (sessions.c.id < session_id)
@@ -263,4 +262,5 @@ def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, l
 
 def count(tx: Transaction) -> int:
     """How many sessions there are now."""
-    return int(tx.execute(select(func.count()).where(sessions.c.current.is_(True))).scalar_one())
+    statement = select(func.count()).where(sessions.c.current.is_(True), sessions.c.kind != "job")
+    return int(tx.execute(statement).scalar_one())
