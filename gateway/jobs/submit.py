@@ -223,7 +223,9 @@ class Submitter:
             run = lifecycle.wait(tx, run)
         elif submission.delay_ms:
             run = lifecycle.delay(tx, run, tx.now + submission.delay_ms)
-        elif not after or not tree.blocked(tx, run):
+        elif after and tree.blocked(tx, run):
+            run = lifecycle.hold(tx, run)
+        else:
             lifecycle.enqueue(tx, run)
         if run.kind not in self._registry.run_kinds:
             lifecycle.tell(tx, run.id, "created")
