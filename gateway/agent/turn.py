@@ -144,7 +144,8 @@ class Turn:
             return True
         most = self._talk.run.max_turns if self._talk.run else None
         if (made := self._calls_made()) >= (most or setting.agent.max_turns):
-            text = f"it made {made} model calls without coming to an end (maxTurns)"
+            key = "maxTurns of the job" if most else "agents.defaults.maxTurns"
+            text = f"it made {made} model calls without coming to an end ({key})"
             await self.fail(text, "max_turns", Outcome.ERROR)
             return True
         answer = await self._ask(setting)
