@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from channels.chunks import split
@@ -19,16 +19,18 @@ from channels.telegram.entities import KNOWN, MOST, Entity, arranged, limited, t
 from channels.telegram.source import guards, has_formulas, openable, prepared
 
 if TYPE_CHECKING:
+    from telegram import MessageEntity
     from telegramify_markdown import RenderConfig
 
 LIMIT = 4096
 """UTF-16 units of a message."""
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_INVISIBLE = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
 _DROPPED_MARKS = ("\u0333", "\u033f", "\u030a")
 _MARKUP = re.compile(
     r"^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t])?)+"  # list marks
-    r"|^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(?:```|~~~)[^`\n]*$",  # fences
+    r"|^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(?:```+|~~~+)[\w+#.,:=-]*[ \t]*$",  # fences
     re.MULTILINE,
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
@@ -47,9 +49,16 @@ class Rendered:
     source: str
     """The Markdown that it was made from: the same content for a plain message, within the same limit."""
 
-    def message_entities(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[dict[str, Any]]:
         """The entities as the API takes them."""
         return [entity.to_json() for entity in self.entities]
+
+    def message_entities(self) -> list[MessageEntity]:
+        """The entities as python-telegram-bot takes them."""
+        # Only a gateway with Telegram needs the library, and has it.
+        from telegram import MessageEntity
+
+        return [MessageEntity(e.type, e.offset, e.length, url=e.url, language=e.language) for e in self.entities]
 
 
 def render(markdown: str) -> list[Rendered]:
@@ -72,7 +81,7 @@ def cleaned(markdown: str) -> str:
 
 def shows(text: str) -> bool:
     """Whether there is anything to see; Telegram refuses a text of blanks and controls."""
-    return any(unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp") for character in text)
+    return any(unicodedata.category(c) not in _INVISIBLE and c not in _DROPPED_MARKS for c in text)
 
 
 def _messages(piece: str) -> Iterable[Rendered]:
@@ -118,18 +127,18 @@ def _converted(piece: str, *, math: bool) -> Rendered | None:
 
     hidden = guard.hidden(piece, math=math)
     try:
-        events = pyromark.events_with_range(hidden, options=STANDARD_OPTIONS)
-        ready = prepared(hidden, guard, events, math=math)
+        parse = partial(pyromark.events_with_range, options=STANDARD_OPTIONS)
+        ready = prepared(hidden, guard, parse, math=math)
         text, found = convert(ready, latex_escape=False, config=_symbols())
     except _BROKEN:
         return None
     entities = [
-        Entity(e.type, e.offset, e.length, guard.shown(e.url or ""), guard.shown(e.language or ""))
+        Entity(e.type, e.offset, e.length, guard.shown(e.url or "") or None, guard.shown(e.language or "") or None)
         for e in found
         if e.type in KNOWN and (e.type != "text_link" or openable(guard.shown(e.url or "")))
     ]
     text, entities = trimmed(guard.shown(text), entities)
-    return Rendered(text, tuple(arranged(entities)), piece)
+    return Rendered(text, tuple(arranged(text, entities)), piece)
 
 
 def _survives(piece: str, message: Rendered, *, math: bool) -> bool:
