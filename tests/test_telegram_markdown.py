@@ -147,7 +147,8 @@ def test_a_table_stays_a_table() -> None:
 def test_what_can_t_be_seen_is_no_message() -> None:
     assert render("") == []
     assert render(" \n\u200b\n\t") == []
-    assert [message.text for message in render("[x]: https://y.org")] == ["[x]: https://y.org"]
+    for source in ("[x]: https://y.org", "```", "~~~\n~~~", "`" * 40):
+        assert [message.text for message in render(source)] == [source]
 
 
 def test_wide_tables_and_many_links_are_cut_further() -> None:

@@ -11,7 +11,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from channels.chunks import split
@@ -20,7 +19,6 @@ from channels.telegram.source import guards, has_formulas, openable, prepared
 
 if TYPE_CHECKING:
     from telegram import MessageEntity
-    from telegramify_markdown import RenderConfig
 
 LIMIT = 4096
 """UTF-16 units of a message."""
@@ -34,10 +32,8 @@ _MARKUP = re.compile(
     re.MULTILINE,
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_LABEL = re.compile(r"(?<=\])\[[^\]\n]{0,999}\]|^ {0,3}\[[^\]\n]{1,999}\]:", re.MULTILINE)
+_LABEL = re.compile(r"(?<=\])\[[^\]\n]{0,999}\]|^[ \t>]*\[[^\]\n]{1,999}\]:", re.MULTILINE)
 _REFERENCE = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
-_BROKEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What a library raises that has met a text it wasn't made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +117,12 @@ def _converted(piece: str, *, math: bool) -> Rendered | None:
     if guard is None:
         return None
     # Only a gateway with Telegram needs the library, and has it.
-    import pyromark
-    from telegramify_markdown import convert
-    from telegramify_markdown.converter import STANDARD_OPTIONS
+    from channels.telegram import library
 
-    hidden = guard.hidden(piece, math=math)
     try:
-        parse = partial(pyromark.events_with_range, options=STANDARD_OPTIONS)
-        ready = prepared(hidden, guard, parse, math=math)
-        text, found = convert(ready, latex_escape=False, config=_symbols())
-    except _BROKEN:
+        hidden = guard.hidden(piece, math=math)
+        text, found = library.convert(prepared(hidden, guard, library.parse, math=math))
+    except library.BROKEN:
         return None
     entities = [
         Entity(e.type, e.offset, e.length, guard.shown(e.url or "") or None, guard.shown(e.language or "") or None)
@@ -143,6 +135,8 @@ def _converted(piece: str, *, math: bool) -> Rendered | None:
 
 def _survives(piece: str, message: Rendered, *, math: bool) -> bool:
     """Whether every letter and digit of a piece is in its message, apart from what only marks something up."""
+    if not shows(message.text):
+        return False
     wanted = _REFERENCE.sub("", _MARKUP.sub("", piece))
     if "]:" in wanted:
         wanted = _LABEL.sub("", wanted)
@@ -154,18 +148,3 @@ def _survives(piece: str, message: Rendered, *, math: bool) -> bool:
 
 def _characters(text: str) -> Counter[str]:
     return Counter(character for character in unicodedata.normalize("NFKC", text) if character.isalnum())
-
-
-@cache
-def _symbols() -> RenderConfig:
-    """The library's symbols, but those that say something else than the source (an open task had a tick)."""
-    # Only a gateway with Telegram needs the library, and has it.
-    from telegramify_markdown import RenderConfig
-
-    config = RenderConfig.isolated()
-    config.cite_expandable = False
-    symbols = config.markdown_symbol
-    symbols.heading_level_1 = symbols.heading_level_2 = symbols.heading_level_3 = symbols.heading_level_4 = ""
-    symbols.unordered_list_item, symbols.horizontal_rule = "•", "———"
-    symbols.task_completed, symbols.task_uncompleted, symbols.image = "☑", "☐", "🖼 "
-    return config

@@ -22,7 +22,7 @@ GUARDS = "⟅⟆⦃⦄⦅⦆⦇⦈⦉⦊⦗⦘⧘⧙⧚⧛⧼⧽"
 """Punctuation that hardly anybody writes: one UTF-16 unit each, without a meaning in Markdown."""
 _GUARDED = "<$|\n"
 _ESCAPED = r"(?<!\\)(?:\\\\)*\\"
-_MATH = re.compile(r"\$\$[^$|]*\\[A-Za-z]+[^$|]*\$\$|\$(?=\S)[^$\n|]*\\[A-Za-z]+[^$\n|]*(?<=\S)\$(?!\d)")
+_MATH = re.compile(r"\$\$[^$|]*\\[A-Za-z][^$|]*\$\$|\$(?=\S)[^$\n|]*\\[A-Za-z][^$\n|]*(?<=\S)\$(?!\d)")
 _BRACKETS = re.compile(rb"\\\[([^\\$|]*\\[A-Za-z][^$|]*?)\\\]|\\\(([^\\$|\n]*\\[A-Za-z][^$|\n]*?)\\\)")
 _DEFINITION = re.compile(rb"^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*\[([^\]\n]+)\]:", re.MULTILINE)
 _CELL_BAR = re.compile(rb"(?<!\\)\|")
