@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 LIMIT = 4096
 """UTF-16 units of a message."""
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_BROKEN = re.compile(r"[\x00\ud800-\udfff]")
+_LINE_ENDS = re.compile(r"[\r\u2028\u2029]")
+_CONTROLS = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f]")
+_DROPPED = re.compile(r"[\u202a-\u202e\u0333\u033f\u030a]")
 _INVISIBLE = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
-_DROPPED_MARKS = ("\u0333", "\u033f", "\u030a")
 _MARKUP = re.compile(
     r"^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t])?)+"  # list marks
     r"|^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(?:```+|~~~+)[\w+#.,:=-]*[ \t]*$",  # fences
@@ -68,16 +70,18 @@ def render(markdown: str) -> list[Rendered]:
 
 
 def cleaned(markdown: str) -> str:
-    """A text that can be sent: whole characters, and accents that the server would drop in one with their letter."""
-    text = _SURROGATE.sub("\ufffd", markdown).replace("\x00", "\ufffd")
-    if any(mark in text for mark in _DROPPED_MARKS):
-        text = unicodedata.normalize("NFC", text)
-    return text
+    """A text as the server leaves it: it makes blanks of controls and drops some marks, which would move entities."""
+    text = _BROKEN.sub("\ufffd", markdown.replace("\r\n", "\n"))
+    text = _LINE_ENDS.sub("\n", text)
+    if _DROPPED.search(text):
+        # In one with its letter a mark is kept.
+        text = _DROPPED.sub("", unicodedata.normalize("NFC", text))
+    return _CONTROLS.sub(" ", text)
 
 
 def shows(text: str) -> bool:
     """Whether there is anything to see; Telegram refuses a text of blanks and controls."""
-    return any(unicodedata.category(c) not in _INVISIBLE and c not in _DROPPED_MARKS for c in text)
+    return any(unicodedata.category(character) not in _INVISIBLE for character in text)
 
 
 def _messages(piece: str) -> Iterable[Rendered]:
