@@ -56,19 +56,19 @@ class Lifecycle:
     def start(self, tx: Transaction, run: Run) -> Run:
         """Its session has begun to work: the time spent waiting for children counts, time in the queue doesn't."""
         first = run.started_at is None
-        runs.change(
+        now = runs.changed(
             tx,
             run.id,
             status=Status.RUNNING,
             started_at=run.started_at or tx.now,
             **self._stop_waiting(tx, run),
         )
-        return self.tell(tx, run.id, "started" if first else "resumed")
+        return self.told(tx, now, "started" if first else "resumed")
 
     def wait(self, tx: Transaction, run: Run) -> Run:
         """It has nothing to do until its children have settled."""
         deadline = tx.now + max(0, run.timeout_ms - run.active_ms) if run.timeout_ms else None
-        runs.change(
+        now = runs.changed(
             tx,
             run.id,
             status=Status.WAITING,
@@ -76,7 +76,7 @@ class Lifecycle:
             deadline_at=deadline,
         )
         self._wake_at(tx, deadline)
-        return self.tell(tx, run.id, "waiting")
+        return self.told(tx, now, "waiting")
 
     def pause(self, tx: Transaction, run: Run) -> list[Run]:
         """Freezes a run and all under it; what is in flight comes to its next boundary. Returns what was paused."""
@@ -145,7 +145,7 @@ class Lifecycle:
                 self.finish(tx, child.id, Outcome.STOPPED, error=f"“{run.label}”, which asked for it, ended")
         self._close_session(tx, run, outcome, by_owner=by_owner)
         session = sessions.get(tx, run.session_id)
-        runs.change(
+        ended = runs.changed(
             tx,
             run.id,
             status=Status.DONE,
@@ -159,13 +159,17 @@ class Lifecycle:
             **self._stop_waiting(tx, run),
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
-        return self._announce(tx, run.id)
+        return self._announce(tx, ended)
 
     def tell(self, tx: Transaction, run_id: str, change: str) -> Run:
         """Appends an event about a run and returns it as it is now."""
         run = runs.find(tx, run_id)
         if run is None:
             raise LookupError(f"run {run_id} doesn't exist")
+        return self.told(tx, run, change)
+
+    def told(self, tx: Transaction, run: Run, change: str) -> Run:
+        """Appends an event about a run that has just been read, or written, and returns it."""
         self.events.append(
             tx,
             "run",
@@ -195,8 +199,8 @@ class Lifecycle:
                 f"“{above[0].label}”, which asked for it, no longer exists.",
             )
 
-    def _announce(self, tx: Transaction, run_id: str) -> Run:
-        run = self.tell(tx, run_id, "done")
+    def _announce(self, tx: Transaction, run: Run) -> Run:
+        self.told(tx, run, "done")
         found = self.requester(tx, run)
         text = self.kinds[run.kind].announcement(tx, run) if run.kind in self.kinds else None
         if found is None or text is None:

@@ -106,7 +106,7 @@ class Spawner:
         """Gives a run its first message and asks for its activation."""
         inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id)
         self._registry.gateway.lanes.enqueue(tx, session.lane, session.id)
-        self._registry.gateway.lifecycle.tell(tx, run.id, "created")
+        self._registry.gateway.lifecycle.told(tx, run, "created")
 
     def _denied(self, requester: Requester, agent: Agent) -> frozenset[str]:
         """What the child lacks because its requester does (spec/subagents.md 11)."""

@@ -22,6 +22,8 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# None is NULL, not the JSON text `null`, which every read of a row would have to parse.
+_Json = JSON(none_as_null=True)
 # SQLite counts rows up by itself only in a column that is declared INTEGER.
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 
@@ -113,12 +115,12 @@ messages = Table(
     Column("route", Text),
     Column("inbox_id", BigInteger),
     Column("sender", Text),
-    Column("attachments", JSON),
+    Column("attachments", _Json),
     # of an assistant message
-    Column("calls", JSON),
+    Column("calls", _Json),
     Column("provider", Text),
     Column("model", Text),
-    Column("provider_state", JSON),
+    Column("provider_state", _Json),
     Column("tokens_in", BigInteger),
     Column("tokens_out", BigInteger),
     Column("cache_read", BigInteger),
@@ -143,7 +145,7 @@ inbox = Table(
     Column("route", Text),
     Column("text", Text, nullable=False),
     Column("sender", Text),
-    Column("attachments", JSON),
+    Column("attachments", _Json),
     Column("run_id", Text),
     Column("state", Text, nullable=False),
     Column("due_at", BigInteger, nullable=False),
@@ -173,15 +175,15 @@ runs = Table(
     Column("priority", Integer, nullable=False, server_default=text("0")),
     # what was asked for, resolved
     Column("model", Text, nullable=False),
-    Column("fallbacks", JSON),
+    Column("fallbacks", _Json),
     Column("thinking", Text),
     Column("cleanup", Text, nullable=False),
     Column("context", Text, nullable=False),
     Column("timeout_ms", BigInteger, nullable=False),
     Column("budget_micro", BigInteger),
     Column("budget_tokens", BigInteger),
-    Column("output_schema", JSON),
-    Column("denied_tools", JSON),
+    Column("output_schema", _Json),
+    Column("denied_tools", _Json),
     _count("schema_failures"),
     # life
     Column("status", Text, nullable=False),
