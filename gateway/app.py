@@ -148,10 +148,7 @@ class Gateway:
             self.approvals.withdraw,
             self.ring,
         )
-        resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
-        finals = Finals(self.lifecycle, self.posting, resting)
-        job_runner = Jobs(self.registry, database, self.lifecycle, lambda: self.lanes.draining)
-        self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, job_runner)
+        self.steps = self._make_steps()
         self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
         self.turns = self._make_turns()
@@ -257,6 +254,12 @@ class Gateway:
         self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)
+
+    def _make_steps(self) -> Steps:
+        resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
+        finals = Finals(self.lifecycle, self.posting, resting)
+        runner = Jobs(self.registry, self.database, self.lifecycle, lambda: self.lanes.draining)
+        return Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, runner)
 
     def _make_turns(self) -> Turns:
         asker = Asker(self.database, self.steps, self.models, self.settings, self.events, self.metrics, self.relay)
