@@ -154,8 +154,7 @@ class Gateway:
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
         self.guests = Guests(self.lanes, self.lifecycle, self.posting, self.queues, self._current, self.ring)
-        inbound = Inbound(self, database, self.queues, self.registry.commands, self.metrics)
-        self.intake = Reception(database, inbound, self.queues, self.guests, self.posting, self._current)
+        self.intake = self._make_intake()
         self.jobs = JobControl(self.registry)
         self.recovery = Recovery(self.lifecycle, self.posting)
         self.http = HttpServer(self)
@@ -260,6 +259,10 @@ class Gateway:
         finals = Finals(self.lifecycle, self.posting, resting)
         runner = Jobs(self.registry, self.database, self.lifecycle, lambda: self.lanes.draining)
         return Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, runner)
+
+    def _make_intake(self) -> Reception:
+        inbound = Inbound(self, self.database, self.queues, self.registry.commands, self.metrics)
+        return Reception(self.database, inbound, self.queues, self.guests, self.posting, self._current)
 
     def _make_turns(self) -> Turns:
         asker = Asker(self.database, self.steps, self.models, self.settings, self.events, self.metrics, self.relay)
