@@ -58,7 +58,10 @@ class Run:
     """One row of `runs`."""
 
     id: str
+    number: int
+    """A short id, for people."""
     kind: str
+    lane: str
     session_id: str
     session_key: str
     requester_id: str
@@ -84,18 +87,55 @@ class Run:
     budget_tokens: int | None
     output_schema: dict[str, Any] | None
     denied_tools: list[str] | None
+    allowed_tools: list[str] | None
+    """Only these tools, of those that it would have; None: all of them."""
+    definition: str | None
+    """Name of the sub-agent definition that it was made from."""
+    max_turns: int | None
+    """Model calls in one turn; None: the agent's."""
     schema_failures: int
+    payload: dict[str, Any] | None
+    """What a job is given; a sub-agent has its task."""
+    submitted_by: str | None
+    """Who has submitted it, if not a conversation's turn: as the caller was authenticated."""
+    idempotency_key: str | None
+    attempt: int
+    """Which attempt it is in; 1 is the first."""
+    max_attempts: int
+    backoff: str
+    """`fixed` or `exponential`"""
+    backoff_ms: int
+    backoff_jitter: int
+    """Share of the wait that is left to chance, in thousandths."""
+    backoff_most_ms: int
+    """Ceiling of the wait; 0: none."""
+    on_child_fail: str
+    """What its own failure means for its parent: `fail_parent`, `continue`, `remove_dep` or `ignore`."""
+    max_children: int | None
+    not_before: int | None
+    """Milliseconds: it isn't started before."""
+    remaining_ms: int | None
+    """What was left of its delay when it was paused."""
+    reopened: int
+    """How often it has been opened again after its end."""
     status: Status
     outcome: Outcome | None
     cause: str | None
     """A machine-readable reason beside the outcome: `unknown`, `poison`, `max_turns`, …"""
     error: str | None
     result: str | None
+    output: Any
+    """What a job has returned, as JSON."""
+    state: dict[str, Any] | None
+    """What a job's handler has kept for its next activation."""
     paused: bool
     active_ms: int
     waiting_since: int | None
     deadline_at: int | None
     progress: str | None
+    step: int | None
+    steps: int | None
+    """Of how many steps."""
     last_tool: str | None
     model_calls: int
     tokens_in: int
@@ -111,6 +151,7 @@ class Run:
     reserved_micro: int
     revived_from: str | None
     retry_of: str | None
+    replay_of: str | None
     created_at: int
     started_at: int | None
     ended_at: int | None
@@ -145,12 +186,16 @@ _OPEN = runs.c.status != Status.DONE
 _IS_IT = runs.c.id == bindparam("of_run")
 _ASKED_FOR = runs.c.requester_id == bindparam("of_requester")
 _FIND = _ALL.where(_IS_IT)
-_CREATE = insert(runs).returning(*_COLUMNS)
+_OTHERS = runs.alias("others")
+_NUMBER = select(func.coalesce(func.max(_OTHERS.c.number), 0) + 1).scalar_subquery()
+_CREATE = insert(runs).values(number=_NUMBER).returning(*_COLUMNS)
 _CHANGE = update(runs).where(_IS_IT)
+_CHANGED = _CHANGE.returning(*_COLUMNS)
 _TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).returning(*_COLUMNS)
 _OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())
-_CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.created_at, runs.c.id)
+_CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.number)
 _COUNT_OPEN = select(func.count()).where(_ASKED_FOR, _OPEN)
+_COUNT_ALL = select(func.count()).where(_ASKED_FOR)
 _ADD_OWN = _CHANGE.values(
     tokens_in=runs.c.tokens_in + bindparam("more_in"),
     tokens_out=runs.c.tokens_out + bindparam("more_out"),
@@ -167,12 +212,17 @@ _ADD_BELOW = _CHANGE.values(
     cost_unknown=runs.c.cost_unknown | bindparam("unpriced", type_=Boolean),
 )
 _OF_KIND = runs.c.kind == bindparam("of_kind")
-_RUNNING = select(func.count()).where(_OF_KIND, runs.c.status == Status.RUNNING)
-_AHEAD = select(func.count()).where(
-    _OF_KIND,
-    runs.c.status == Status.QUEUED,
-    runs.c.id != bindparam("of_run"),
-    runs.c.created_at <= bindparam("since"),
+_LANE_LOAD = select(
+    select(func.count()).where(_OF_KIND, runs.c.status == Status.RUNNING).scalar_subquery().label("running"),
+    select(func.count())
+    .where(
+        _OF_KIND,
+        runs.c.status == Status.QUEUED,
+        runs.c.id != bindparam("of_run"),
+        runs.c.created_at <= bindparam("since"),
+    )
+    .scalar_subquery()
+    .label("ahead"),
 )
 
 
@@ -190,6 +240,14 @@ def create(tx: Transaction, **fields: Any) -> Run:
 def change(tx: Transaction, run_id: str, **fields: Any) -> None:
     """Sets columns of a run."""
     tx.execute(_CHANGE, {"of_run": run_id, **fields})
+
+
+def changed(tx: Transaction, run_id: str, **fields: Any) -> Run:
+    """Sets columns of a run, which must exist, and returns it as it is then."""
+    row = tx.execute(_CHANGED, {"of_run": run_id, **fields}).first()
+    if row is None:
+        raise LookupError(f"run {run_id} doesn't exist")
+    return Run(*row)
 
 
 def tick(tx: Transaction, run_id: str, more_ms: int) -> Run | None:
@@ -213,6 +271,11 @@ def count_open(tx: Transaction, requester_id: str) -> int:
     return int(tx.execute(_COUNT_OPEN, {"of_requester": requester_id}).scalar_one())
 
 
+def count_all(tx: Transaction, requester_id: str) -> int:
+    """How many runs a session has ever asked for."""
+    return int(tx.execute(_COUNT_ALL, {"of_requester": requester_id}).scalar_one())
+
+
 def below(tx: Transaction, session_ids: list[str], *, open_only: bool = False) -> list[Run]:
     """Every run under these sessions, at any depth, parents before their children."""
     tree = select(runs.c.id, runs.c.session_id).where(runs.c.requester_id.in_(session_ids))
@@ -221,7 +284,7 @@ def below(tx: Transaction, session_ids: list[str], *, open_only: bool = False) -
     statement = _ALL.where(runs.c.id.in_(select(cte.c.id)))
     if open_only:
         statement = statement.where(_OPEN)
-    return _all(tx, statement.order_by(runs.c.depth, runs.c.created_at, runs.c.id))
+    return _all(tx, statement.order_by(runs.c.depth, runs.c.number))
 
 
 def ancestors(tx: Transaction, run: Run) -> list[Run]:
@@ -308,9 +371,8 @@ def open_count(tx: Transaction) -> int:
 
 def lane_load(tx: Transaction, run: Run) -> tuple[int, int]:
     """How many runs of a kind are running, and how many that have never started are ahead of this one."""
-    running = tx.execute(_RUNNING, {"of_kind": run.kind}).scalar_one()
-    ahead = tx.execute(_AHEAD, {"of_kind": run.kind, "of_run": run.id, "since": run.created_at}).scalar_one()
-    return int(running), int(ahead)
+    found = tx.execute(_LANE_LOAD, {"of_kind": run.kind, "of_run": run.id, "since": run.created_at}).one()
+    return int(found.running), int(found.ahead)
 
 
 def due(tx: Transaction, column: str) -> list[Run]:

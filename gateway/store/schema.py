@@ -22,6 +22,8 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# None is NULL, not the JSON text `null`, which every read of a row would have to parse.
+_Json = JSON(none_as_null=True)
 # SQLite counts rows up by itself only in a column that is declared INTEGER.
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 
@@ -113,12 +115,12 @@ messages = Table(
     Column("route", Text),
     Column("inbox_id", BigInteger),
     Column("sender", Text),
-    Column("attachments", JSON),
+    Column("attachments", _Json),
     # of an assistant message
-    Column("calls", JSON),
+    Column("calls", _Json),
     Column("provider", Text),
     Column("model", Text),
-    Column("provider_state", JSON),
+    Column("provider_state", _Json),
     Column("tokens_in", BigInteger),
     Column("tokens_out", BigInteger),
     Column("cache_read", BigInteger),
@@ -145,7 +147,7 @@ inbox = Table(
     Column("sender", Text),
     Column("sender_id", Text),
     Column("message_id", Text),
-    Column("attachments", JSON),
+    Column("attachments", _Json),
     Column("run_id", Text),
     Column("state", Text, nullable=False),
     Column("due_at", BigInteger, nullable=False),
@@ -163,7 +165,9 @@ runs = Table(
     "runs",
     metadata,
     Column("id", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False, server_default=text("0")),
     Column("kind", Text, nullable=False),
+    Column("lane", Text, nullable=False, server_default=text("'subagent'")),
     Column("session_id", Text, nullable=False),
     Column("session_key", Text, nullable=False),
     Column("requester_id", Text, nullable=False),
@@ -177,7 +181,7 @@ runs = Table(
     Column("priority", Integer, nullable=False, server_default=text("0")),
     # what was asked for, resolved
     Column("model", Text, nullable=False),
-    Column("fallbacks", JSON),
+    Column("fallbacks", _Json),
     Column("thinking", Text),
     Column("cleanup", Text, nullable=False),
     Column("context", Text, nullable=False),
@@ -185,20 +189,42 @@ runs = Table(
     Column("timeout_ms", BigInteger, nullable=False),
     Column("budget_micro", BigInteger),
     Column("budget_tokens", BigInteger),
-    Column("output_schema", JSON),
-    Column("denied_tools", JSON),
+    Column("output_schema", _Json),
+    Column("denied_tools", _Json),
+    Column("allowed_tools", _Json),
+    Column("definition", Text),
+    Column("max_turns", Integer),
     _count("schema_failures"),
+    # of a job: what it is given, who gave it, how it is tried again, what its end means for its parent
+    Column("payload", _Json),
+    Column("submitted_by", Text),
+    Column("idempotency_key", Text),
+    Column("attempt", Integer, nullable=False, server_default=text("1")),
+    Column("max_attempts", Integer, nullable=False, server_default=text("1")),
+    Column("backoff", Text, nullable=False, server_default=text("'exponential'")),
+    _count("backoff_ms"),
+    _count("backoff_jitter"),
+    _count("backoff_most_ms"),
+    Column("on_child_fail", Text, nullable=False, server_default=text("'ignore'")),
+    Column("max_children", Integer),
+    Column("not_before", BigInteger),
+    Column("remaining_ms", BigInteger),
+    _count("reopened"),
     # life
     Column("status", Text, nullable=False),
     Column("outcome", Text),
     Column("cause", Text),
     Column("error", Text),
     Column("result", Text),
+    Column("output", _Json),
+    Column("state", _Json),
     _flag("paused"),
     _count("active_ms"),
     Column("waiting_since", BigInteger),
     Column("deadline_at", BigInteger),
     Column("progress", Text),
+    Column("step", BigInteger),
+    Column("steps", BigInteger),
     Column("last_tool", Text),
     _count("model_calls"),
     # own usage, usage of all runs below, and what is reserved for calls in flight
@@ -216,6 +242,7 @@ runs = Table(
     # relations
     Column("revived_from", Text),
     Column("retry_of", Text),
+    Column("replay_of", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
@@ -224,6 +251,9 @@ runs = Table(
     Column("archived_at", BigInteger),
     Column("transcript_path", Text),
 )
+Index("runs_idempotency", runs.c.idempotency_key, unique=True)
+Index("runs_number", runs.c.number)
+Index("runs_delayed", runs.c.status, runs.c.not_before)
 Index("runs_session", runs.c.session_id)
 Index("runs_requester", runs.c.requester_id, runs.c.status)
 Index("runs_parent", runs.c.parent_run_id, runs.c.status)
@@ -231,6 +261,39 @@ Index("runs_status", runs.c.status, runs.c.created_at)
 Index("runs_route", runs.c.route, runs.c.ended_at)
 Index("runs_archive", runs.c.archive_at)
 Index("runs_deadline", runs.c.deadline_at)
+
+run_after = Table(
+    "run_after",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("after_id", Text, primary_key=True),
+)
+"""Which jobs must have ended well before another one begins."""
+Index("run_after_other", run_after.c.after_id)
+
+rate_leases = Table(
+    "rate_leases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+"""Calls in flight per provider, over all workers; one whose holder has died lapses."""
+Index("rate_leases_provider", rate_leases.c.provider, rate_leases.c.until)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("run_id", Text),
+    Column("data", _Json, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What was done that an operator may have to account for: every shell job leaves a line."""
 
 outbox = Table(
     "outbox",
@@ -242,8 +305,8 @@ outbox = Table(
     Column("route", Text, nullable=False),
     Column("kind", Text, nullable=False, server_default=text("'text'")),
     Column("text", Text, nullable=False),
-    Column("card", JSON),
-    Column("buttons", JSON),
+    Column("card", _Json),
+    Column("buttons", _Json),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("next_at", BigInteger),
@@ -266,7 +329,7 @@ events = Table(
     Column("session_id", Text),
     Column("session_key", Text),
     Column("run_id", Text),
-    Column("data", JSON, nullable=False),
+    Column("data", _Json, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
