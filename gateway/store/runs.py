@@ -58,7 +58,10 @@ class Run:
     """One row of `runs`."""
 
     id: str
+    number: int
+    """A short id, for people."""
     kind: str
+    lane: str
     session_id: str
     session_key: str
     requester_id: str
@@ -84,18 +87,55 @@ class Run:
     budget_tokens: int | None
     output_schema: dict[str, Any] | None
     denied_tools: list[str] | None
+    allowed_tools: list[str] | None
+    """Only these tools, of those that it would have; None: all of them."""
+    definition: str | None
+    """Name of the sub-agent definition that it was made from."""
+    max_turns: int | None
+    """Model calls in one turn; None: the agent's."""
     schema_failures: int
+    payload: dict[str, Any] | None
+    """What a job is given; a sub-agent has its task."""
+    submitted_by: str | None
+    """Who has submitted it, if not a conversation's turn: as the caller was authenticated."""
+    idempotency_key: str | None
+    attempt: int
+    """Which attempt it is in; 1 is the first."""
+    max_attempts: int
+    backoff: str
+    """`fixed` or `exponential`"""
+    backoff_ms: int
+    backoff_jitter: int
+    """Share of the wait that is left to chance, in thousandths."""
+    backoff_most_ms: int
+    """Ceiling of the wait; 0: none."""
+    on_child_fail: str
+    """What its own failure means for its parent: `fail_parent`, `continue`, `remove_dep` or `ignore`."""
+    max_children: int | None
+    not_before: int | None
+    """Milliseconds: it isn't started before."""
+    remaining_ms: int | None
+    """What was left of its delay when it was paused."""
+    reopened: int
+    """How often it has been opened again after its end."""
     status: Status
     outcome: Outcome | None
     cause: str | None
     """A machine-readable reason beside the outcome: `unknown`, `poison`, `max_turns`, …"""
     error: str | None
     result: str | None
+    output: Any
+    """What a job has returned, as JSON."""
+    state: dict[str, Any] | None
+    """What a job's handler has kept for its next activation."""
     paused: bool
     active_ms: int
     waiting_since: int | None
     deadline_at: int | None
     progress: str | None
+    step: int | None
+    steps: int | None
+    """Of how many steps."""
     last_tool: str | None
     model_calls: int
     tokens_in: int
@@ -111,6 +151,7 @@ class Run:
     reserved_micro: int
     revived_from: str | None
     retry_of: str | None
+    replay_of: str | None
     created_at: int
     started_at: int | None
     ended_at: int | None
@@ -145,7 +186,9 @@ _OPEN = runs.c.status != Status.DONE
 _IS_IT = runs.c.id == bindparam("of_run")
 _ASKED_FOR = runs.c.requester_id == bindparam("of_requester")
 _FIND = _ALL.where(_IS_IT)
-_CREATE = insert(runs).returning(*_COLUMNS)
+_OTHERS = runs.alias("others")
+_NUMBER = select(func.coalesce(func.max(_OTHERS.c.number), 0) + 1).scalar_subquery()
+_CREATE = insert(runs).values(number=_NUMBER).returning(*_COLUMNS)
 _CHANGE = update(runs).where(_IS_IT)
 _TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).returning(*_COLUMNS)
 _OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())

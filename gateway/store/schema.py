@@ -163,7 +163,9 @@ runs = Table(
     "runs",
     metadata,
     Column("id", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False, server_default=text("0")),
     Column("kind", Text, nullable=False),
+    Column("lane", Text, nullable=False, server_default=text("'subagent'")),
     Column("session_id", Text, nullable=False),
     Column("session_key", Text, nullable=False),
     Column("requester_id", Text, nullable=False),
@@ -187,18 +189,40 @@ runs = Table(
     Column("budget_tokens", BigInteger),
     Column("output_schema", JSON),
     Column("denied_tools", JSON),
+    Column("allowed_tools", JSON),
+    Column("definition", Text),
+    Column("max_turns", Integer),
     _count("schema_failures"),
+    # of a job: what it is given, who gave it, how it is tried again, what its end means for its parent
+    Column("payload", JSON),
+    Column("submitted_by", Text),
+    Column("idempotency_key", Text),
+    Column("attempt", Integer, nullable=False, server_default=text("1")),
+    Column("max_attempts", Integer, nullable=False, server_default=text("1")),
+    Column("backoff", Text, nullable=False, server_default=text("'exponential'")),
+    _count("backoff_ms"),
+    _count("backoff_jitter"),
+    _count("backoff_most_ms"),
+    Column("on_child_fail", Text, nullable=False, server_default=text("'ignore'")),
+    Column("max_children", Integer),
+    Column("not_before", BigInteger),
+    Column("remaining_ms", BigInteger),
+    _count("reopened"),
     # life
     Column("status", Text, nullable=False),
     Column("outcome", Text),
     Column("cause", Text),
     Column("error", Text),
     Column("result", Text),
+    Column("output", JSON),
+    Column("state", JSON),
     _flag("paused"),
     _count("active_ms"),
     Column("waiting_since", BigInteger),
     Column("deadline_at", BigInteger),
     Column("progress", Text),
+    Column("step", BigInteger),
+    Column("steps", BigInteger),
     Column("last_tool", Text),
     _count("model_calls"),
     # own usage, usage of all runs below, and what is reserved for calls in flight
@@ -216,6 +240,7 @@ runs = Table(
     # relations
     Column("revived_from", Text),
     Column("retry_of", Text),
+    Column("replay_of", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
@@ -224,6 +249,9 @@ runs = Table(
     Column("archived_at", BigInteger),
     Column("transcript_path", Text),
 )
+Index("runs_idempotency", runs.c.idempotency_key, unique=True)
+Index("runs_number", runs.c.number)
+Index("runs_delayed", runs.c.status, runs.c.not_before)
 Index("runs_session", runs.c.session_id)
 Index("runs_requester", runs.c.requester_id, runs.c.status)
 Index("runs_parent", runs.c.parent_run_id, runs.c.status)
@@ -231,6 +259,39 @@ Index("runs_status", runs.c.status, runs.c.created_at)
 Index("runs_route", runs.c.route, runs.c.ended_at)
 Index("runs_archive", runs.c.archive_at)
 Index("runs_deadline", runs.c.deadline_at)
+
+run_after = Table(
+    "run_after",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("after_id", Text, primary_key=True),
+)
+"""Which jobs must have ended well before another one begins."""
+Index("run_after_other", run_after.c.after_id)
+
+rate_leases = Table(
+    "rate_leases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+"""Calls in flight per provider, over all workers; one whose holder has died lapses."""
+Index("rate_leases_provider", rate_leases.c.provider, rate_leases.c.until)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("run_id", Text),
+    Column("data", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What was done that an operator may have to account for: every shell job leaves a line."""
 
 outbox = Table(
     "outbox",
