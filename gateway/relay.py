@@ -79,6 +79,9 @@ class Relay:
         known = self._streams.get(post.id)
         if known is not None:
             return known
+        if post.recovered and post.platform_id is None:
+            # It may be on its platform already, cut off by a crash: the delivery looks for it, or marks what it sends.
+            return None
         route = Route.from_json(post.route)
         channel = self._channels.get(route.channel)
         if channel is None or channel.capabilities.pull or not channel.able(route).streaming:
@@ -92,16 +95,17 @@ class Relay:
             await self._follow(stream, route)
         except DeliveryError as error:
             log.info("post %s isn't streamed: %s", stream.post.id, error)
+            if error.uncertain:
+                await self._database.run(_in_doubt, stream.post.id)
         finally:
             stream.done.set()
 
     async def _follow(self, stream: _Stream, route: Route) -> None:
-        if not stream.channel.able(route).drafts:
-            await self._database.run(_begun, stream.post.id)
+        await _either(stream.ended, stream.channel.able(route).stream_after)
+        live = await self._begin(stream, route)
+        if live is None:
+            return
         row = stream.post
-        live = await stream.channel.stream(
-            Post(row.id, route, "", replaces=row.platform_id, streamed=True, created_at=row.created_at)
-        )
         stream.platform_id = live.platform_id
         if live.platform_id is not None and live.platform_id != row.platform_id:
             await self._database.run(_known_as, row.id, live.platform_id)
@@ -112,6 +116,22 @@ class Relay:
             await self._update(stream, live)
             if not stream.ended.is_set():
                 await _either(stream.ended, seconds)
+
+    async def _begin(self, stream: _Stream, route: Route) -> Live | None:
+        """Begins to show an answer as soon as its platform lets it; None if it is done before."""
+        row = stream.post
+        while not stream.ended.is_set():
+            if not stream.channel.able(route).drafts:
+                await self._database.run(_begun, row.id)
+            try:
+                return await stream.channel.stream(
+                    Post(row.id, route, stream.text, replaces=row.platform_id, streamed=True, created_at=row.created_at)
+                )
+            except DeliveryError as error:
+                if error.retry_after is None:
+                    raise
+                await _either(stream.ended, error.retry_after)
+        return None
 
     async def _update(self, stream: _Stream, live: Live) -> None:
         now = (stream.text, stream.tasks)
@@ -140,6 +160,11 @@ async def _either(ended: asyncio.Event, seconds: float) -> None:
 def _begun(tx: Transaction, post_id: int) -> None:
     """From here on the platform may have a message that we don't know."""
     outbox.change(tx, post_id, streamed=True)
+
+
+def _in_doubt(tx: Transaction, post_id: int) -> None:
+    """The platform may have a message whose id was lost on its way."""
+    outbox.change(tx, post_id, recovered=True)
 
 
 def _known_as(tx: Transaction, post_id: int, platform_id: str) -> None:
