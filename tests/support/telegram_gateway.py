@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from channels.telegram.plugin import TelegramPlugin
 from channels.telegram.timing import Limits, Timing
 from tests.standins.telegram import Driver, Group, Person, Seen, TelegramStandIn
-from tests.support.pilot import Pilot, merged, pilot
+from tests.support.pilot import PATIENCE, Pilot, merged, pilot
 
 RIGHTS = ("can_manage_topics", "can_delete_messages")
 HURRIED = Timing(poll=5, linger=0.1, stream=0.02, quick=0.05, read=5.0, first_retry=0.05, longest_retry=0.2)
@@ -59,6 +60,22 @@ class TelegramRoom:
         """What the bot's messages show, oldest first."""
         return [each.text for each in await self.tg.messages(chat, topic=topic, bot=True) if not each.deleted]
 
+    async def tells(self, like: Seen, number: int, **changes: Any) -> int | None:
+        """Tells the bot of a message that the stand-in has nobody to write.
+
+        Args:
+            like: a message that somebody has written.
+            number: its id.
+            changes: how it differs; None takes a field away.
+
+        Returns:
+            The update's id.
+        """
+        await self.tg.allow("message to react not found")
+        body = {"message_id": number, **{key: value for key, value in like.raw.items() if key != "message_id"}}
+        whole = {key: value for key, value in {**body, **changes}.items() if value is not None}
+        return self.tg.parts.world.updates.add("message", whole, like.chat)
+
     async def settled(self, key: str) -> None:
         """Waits until a session rests and everything is posted."""
         await self.p.wait_idle(key)
@@ -66,9 +83,18 @@ class TelegramRoom:
 
     async def delivered(self) -> None:
         """Waits until nothing is on its way to Telegram."""
-        while any(each["state"] != "failed" for each in (await self.p.get("/api/outbox"))["posts"]):
+        while True:
             seen = len(self.p.events)
+            if all(each["state"] == "failed" for each in (await self.p.get("/api/outbox"))["posts"]):
+                return
             await self.p.wait_until(lambda seen=seen: len(self.p.events) > seen, "a delivery")
+
+    async def says(self, text: str) -> str:
+        """Waits until the state of the connection says something; no event tells of it."""
+        async with asyncio.timeout(PATIENCE):
+            while text not in (state := await self.state()):
+                pass
+        return state
 
     async def state(self) -> str:
         """How the connection is, as `laneway channels list` shows it."""
