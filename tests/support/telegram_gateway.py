@@ -11,7 +11,7 @@ from typing import Any
 from channels.telegram.plugin import TelegramPlugin
 from channels.telegram.timing import Limits, Timing
 from tests.standins.telegram import Driver, Group, Person, Seen, TelegramStandIn
-from tests.support.pilot import PATIENCE, Pilot, merged, pilot
+from tests.support.pilot import PATIENCE, Json, Pilot, merged, pilot
 
 RIGHTS = ("can_manage_topics", "can_delete_messages")
 HURRIED = Timing(poll=5, linger=0.1, stream=0.02, quick=0.05, read=5.0, first_retry=0.05, longest_retry=0.2)
@@ -88,6 +88,13 @@ class TelegramRoom:
             if all(each["state"] == "failed" for each in (await self.p.get("/api/outbox"))["posts"]):
                 return
             await self.p.wait_until(lambda seen=seen: len(self.p.events) > seen, "a delivery")
+
+    async def tried(self) -> Json:
+        """The post that was tried and waits for its next try; no event tells of it."""
+        async with asyncio.timeout(PATIENCE):
+            while not (tried := [each for each in (await self.p.get("/api/outbox"))["posts"] if each["attempts"]]):
+                pass
+        return tried[0]
 
     async def says(self, text: str) -> str:
         """Waits until the state of the connection says something; no event tells of it."""
