@@ -21,8 +21,8 @@ ROOM = 3_900
 """UTF-16 units of a piece: what it is marked with after a crash must fit as well."""
 LABEL_CHARS = 24
 NOTHING = "(nothing to show)"
-SENT_AGAIN = "(sent again after a restart; you may have it already)"
-CUT_OFF = "(this answer was cut off by a restart; here it is whole)"
+SENT_AGAIN = "(sent again after an interruption; you may have it already)"
+CUT_OFF = "(this answer may have been cut off; here it is whole)"
 OPENED_AGAIN = " (opened again)"
 
 

@@ -64,6 +64,12 @@ class Pace:
         self._count(chat)
         return 0.0
 
+    def went(self, chat_id: int) -> None:
+        """What was counted last for a chat has been answered: by now at the latest Telegram has counted it."""
+        chat = self._chat(chat_id)
+        if chat.sent:
+            chat.sent[-1] = self._clock()
+
     def hold(self, chat_id: int, seconds: float) -> None:
         """Telegram has asked for a pause in a chat."""
         chat = self._chat(chat_id)

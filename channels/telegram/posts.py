@@ -31,7 +31,11 @@ ANSWER_UNITS = 200
 ALERT_UNITS = 80
 """An answer that is longer stays until it is closed."""
 TITLE_CHARS = 128
-STREAMS = 1_000
+REMEMBERED = 2_000
+COUNTED = frozenset(("send_message", "edit_message_text"))
+"""What has to keep the pace."""
+
+Shown = tuple[Rendered, InlineKeyboardMarkup | None]
 
 
 class Posts:
@@ -44,8 +48,8 @@ class Posts:
         self._places = places
         self._ready: set[Route] = set()
         """Routes whose next post has waited its turn."""
-        self._streams: OrderedDict[str, Edits] = OrderedDict()
-        """Messages that were streamed, with what they show."""
+        self._shown: OrderedDict[tuple[str, str], Shown] = OrderedDict()
+        """Chat and message → what it shows, so that no edit changes nothing."""
 
     async def ready(self, route: Route) -> None:
         """See `Channel.ready`."""
@@ -101,14 +105,13 @@ class Posts:
     ) -> str:
         more = {"reply_markup": keyboard, "disable_notification": quiet or None, "link_preview_options": NO_PREVIEW}
         sent: Message = await self._readable("send_message", route, message, **more)
+        self._remember(route, str(sent.message_id), message, keyboard)
         return str(sent.message_id)
 
     async def _replace(self, post: Post, message_id: str) -> str:
         made = content_of(post)
-        stream = self._streams.pop(message_id, None)
         first, *more = made.messages
-        if stream is None or stream.shown != first or made.keyboard is not None:
-            await self._edit(post.route, message_id, first, None if more else made.keyboard)
+        await self._edit(post.route, message_id, first, None if more else made.keyboard)
         if more:
             await self._pace.turn(self._place(post.route))
             await self._send_all(post.route, tuple(more), made.keyboard, quiet=False)
@@ -118,6 +121,9 @@ class Posts:
         self, route: Route, message_id: str, message: Rendered, keyboard: InlineKeyboardMarkup | None = None
     ) -> None:
         """Edits a message; what may have been done is done again, and comes to the same."""
+        if self._shown.pop((route.chat, message_id), None) == (message, keyboard):
+            self._remember(route, message_id, message, keyboard)
+            return
         try:
             await self._readable(
                 "edit_message_text",
@@ -130,6 +136,7 @@ class Posts:
         except DeliveryError as error:
             if error.code != UNMODIFIED:
                 raise _certain(error) from error
+        self._remember(route, message_id, message, keyboard)
 
     async def _readable(self, method: str, route: Route, message: Rendered, **more: Any) -> Any:
         """Calls a method with a text; one that Telegram can't read is sent as it was written, once."""
@@ -145,7 +152,6 @@ class Posts:
 
     async def _retract(self, post: Post) -> None:
         if post.replaces is not None:
-            self._streams.pop(post.replaces, None)
             await self._delete(post.route, post.replaces)
         elif _chat(post.route) > 0:  # a draft, which an empty one takes away
             await self._call("send_message_draft", **self._where(post.route), draft_id=post.id, text="")
@@ -183,11 +189,7 @@ class Posts:
         async def edit(message: Rendered) -> None:
             await self._edit(route, message_id, message)
 
-        live = Edits(message_id, edit, lambda: self._pace.room(self._place(route)), shown)
-        self._streams[message_id] = live
-        while len(self._streams) > STREAMS:
-            self._streams.popitem(last=False)
-        return live
+        return Edits(message_id, edit, lambda: self._pace.room(self._place(route)), shown)
 
     # ---- presence ----
 
@@ -255,13 +257,23 @@ class Posts:
 
     async def _call(self, method: str, **arguments: Any) -> Any:
         """One call; a pause that Telegram asks for holds up this chat alone."""
+        chat_id: int | None = arguments.get("chat_id")
         try:
             return await self._api(method, **arguments)
         except DeliveryError as error:
-            chat_id: int | None = arguments.get("chat_id")
             if error.retry_after is not None and chat_id is not None:
                 self._pace.hold(self._api.place(chat_id), error.retry_after)
             raise
+        finally:
+            if method in COUNTED and chat_id is not None:
+                self._pace.went(self._api.place(chat_id))
+
+    def _remember(
+        self, route: Route, message_id: str, message: Rendered, keyboard: InlineKeyboardMarkup | None
+    ) -> None:
+        self._shown[route.chat, message_id] = (message, keyboard)
+        while len(self._shown) > REMEMBERED:
+            self._shown.popitem(last=False)
 
     def _place(self, route: Route) -> int:
         return self._api.place(_chat(route))

@@ -41,17 +41,17 @@ class Edits:
             shown: what it shows already.
         """
         self.platform_id = platform_id
-        self.shown = shown
+        self._shown = shown
         self._show = show
         self._room = room
 
     async def show(self, text: str, tasks: Sequence[CardRow]) -> None:
         """See `Live.show`."""
         pieces = markdown.render(text)
-        if not pieces or pieces[0] == self.shown:
+        if not pieces or pieces[0] == self._shown:
             return
         wait = self._room()
         if wait > 0:
             raise DeliveryError("the chat has no room for an edit", retry_after=wait)
         await self._show(pieces[0])
-        self.shown = pieces[0]
+        self._shown = pieces[0]

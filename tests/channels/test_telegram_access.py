@@ -34,7 +34,7 @@ async def test_2_an_owner_writes_privately_into_the_main_session(tmp_path: Path)
 
 
 async def test_2_a_stranger_gets_a_code_and_is_heard_once_he_is_let_in(tmp_path: Path) -> None:
-    """Channels 2: an unknown sender gets a code, his message isn't processed; an owner approves him; then he is heard."""
+    """Channels 2: an unknown sender gets a code and isn't processed; an owner lets him in; then he is heard."""
     async with telegram_room(tmp_path) as room:
         echo(room)
         asked = await room.bob.say("let me in")

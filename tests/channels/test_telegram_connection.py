@@ -1,4 +1,4 @@
-"""How updates come from Telegram: committed first, then confirmed; polling and webhook, and what goes wrong with them."""
+"""How updates come from Telegram: committed, then confirmed; polling and webhook, and what goes wrong with them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 from channels.telegram.account import SECRET_HEADER
 from gateway.reception import Reception
 from gateway.routes import Accepted, Incoming
-from tests.standins.telegram import TOKEN, Fault, TelegramStandIn
+from tests.standins.telegram import TOKEN, Fault
 from tests.support.model_script import say
-from tests.support.pilot import KEY, base_config
 from tests.support.model_server import ScriptedModelServer
+from tests.support.pilot import KEY, base_config
 from tests.support.telegram_gateway import HURRIED, SECRET, TelegramRoom, telegram_room
 
 PATH = "/channels/telegram/default"
@@ -128,7 +128,7 @@ async def test_a_restart_loses_nothing_and_repeats_nothing(tmp_path: Path) -> No
 
 
 async def test_polling_survives_bad_gateways_and_lost_connections(tmp_path: Path) -> None:
-    """Issue: … also when the platform answers 502, when the connection drops: polling goes on, and says what is wrong."""
+    """Issue: … also when the platform answers 502, and when the connection drops: polling goes on."""
     async with telegram_room(tmp_path) as room:
         echo(room)
         for fault in (Fault.server_error(502), Fault.dropped(), Fault.flood(1)):
@@ -252,7 +252,10 @@ async def test_by_webhook_a_wrong_secret_is_refused(tmp_path: Path) -> None:
         await by_webhook(room)
         asked = await room.ann.say("/status")
         await room.tg.wait_taken(asked.update)
-        body = {"update_id": 1, "message": {**asked.raw, "message_id": 900, "text": "let me in", "entities": []}}
+        body: dict[str, Any] = {
+            "update_id": 1,
+            "message": {**asked.raw, "message_id": 900, "text": "let me in", "entities": []},
+        }
         url = room.p.gateway.url
         answers: list[int] = []
         async with aiohttp.ClientSession() as http:
@@ -325,7 +328,7 @@ asyncio.run(main(Path(sys.argv[1])))
         state.mkdir()
         config: dict[str, Any] = {key: value for key, value in base_config(models).items() if key != "models"}
         (state / "config.json5").write_text(str({"gateway": config["gateway"]}).replace("'", '"'))
-        done = subprocess.run(  # noqa: ASYNC221 - the test has nothing else to do
+        done = subprocess.run(  # noqa: ASYNC221, S603 - our own script; the test has nothing else to do
             [sys.executable, "-c", script, str(state)], capture_output=True, text=True, timeout=60, check=False
         )
     assert done.returncode == 0, done.stderr

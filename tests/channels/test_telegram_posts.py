@@ -15,7 +15,7 @@ from tests.support.model_script import say
 from tests.support.pilot import KEY
 from tests.support.telegram_gateway import HURRIED, TelegramRoom, telegram_room
 
-AGAIN = "(sent again after a restart; you may have it already)\n\n"
+AGAIN = "(sent again after an interruption; you may have it already)\n\n"
 FOLLOWUP = {"messages": {"queue": {"mode": "followup"}}}
 
 
