@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from typing import Any, cast
 
-from telegram import CallbackQuery, Chat, Message, Update
+from telegram import CallbackQuery, Chat, ChatMember, ChatMemberUpdated, Message, Update
 
 from channels.telegram import reading, texts
 from channels.telegram.places import Places
@@ -24,6 +24,7 @@ STOPPED = "stopped_message_generation"
 KINDS = ("message", "edited_message", "callback_query", "my_chat_member", STOPPED)
 """The updates that are asked for."""
 REMEMBERED = 1_000
+_OUTSIDE = frozenset((ChatMember.LEFT, ChatMember.BANNED))
 
 Payload = dict[str, Any]
 
@@ -62,7 +63,7 @@ class Events:
         elif update.callback_query is not None:
             await self._pressed(update.callback_query)
         elif update.my_chat_member is not None:
-            self._places.standing(update.my_chat_member.chat, update.my_chat_member.new_chat_member)
+            self._standing(update.my_chat_member)
         elif isinstance(stopped := update.api_kwargs.get(STOPPED), dict):
             await self._stopped(cast("Payload", stopped))
 
@@ -131,6 +132,15 @@ class Events:
         if quote := reading.quoted(message, self.me):
             text = f"{quote}\n\n{text}"
         await self._intake.changed(self._route(message), str(message.message_id), text)
+
+    def _standing(self, change: ChatMemberUpdated) -> None:
+        """The bot was added somewhere, or thrown out, or has got other rights."""
+        chat, now = change.chat, change.new_chat_member
+        self._places.standing(chat, now)
+        before = change.old_chat_member.status
+        if chat.type != Chat.PRIVATE and before in _OUTSIDE and now.status not in _OUTSIDE:
+            # Its id is hard to find out otherwise.
+            texts.log.warning(texts.ADDED, chat.title or "", chat.id)
 
     # ---- buttons, stop ----
 

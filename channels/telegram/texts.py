@@ -10,6 +10,7 @@ from gateway.commands.base import Command
 log = logging.getLogger("channels.telegram")
 
 BELOW = "The answer is below."
+ADDED = "the bot was added to the Telegram group “%s”: its id for channels.telegram.groups is %s"
 PATH = "/channels/telegram/"
 """Of webhooks, before the account's name."""
 
@@ -62,8 +63,9 @@ _CONFIG = """\
   owners: ["telegram:123456789"],"""
 
 _GROUPS = """\
-Groups: add the bot, and find the group's id in a link to one of its messages (t.me/c/1234567890/5 is the group
--1001234567890). It answers to mentions, to replies to it and to its commands; that is all it gets to read.
+Groups: add the bot while the gateway runs; its log names the group's id, which goes under `groups`. (A link to one of
+the group's messages holds it too: t.me/c/1234567890/5 is the group -1001234567890.) It answers to mentions, to replies
+to it and to its commands; that is all it gets to read.
 
 For it to read everything in a group (requireMention: false, and threads of sub-agents) write to BotFather
 
