@@ -131,5 +131,7 @@ class TelegramChannel(Channel):
     def _account(self, route: Route) -> Account:
         account = self._accounts.get(route.account)
         if account is None:
-            raise DeliveryError(f"no Telegram account `{route.account}` is configured", permanent=True)
+            known = route.account in self._settings  # not connected yet: what a restart finds goes on a little later
+            reason = "isn't connected yet" if known else "isn't configured"
+            raise DeliveryError(f"the Telegram account `{route.account}` {reason}", permanent=not known)
         return account

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from telegram import Update
 
 from channels.telegram.timing import Timing
+from gateway import failpoints
 from gateway.channel import DeliveryError
 from gateway.tasks import TaskSet
 
@@ -89,13 +90,18 @@ class Polling:
     async def _round(self, *, hurry: bool) -> DeliveryError | None:
         """One request; returns what went wrong with it."""
         seconds = 0 if hurry or self._pending else self._timing.poll
+        offset = self._offset()
+        if offset:
+            failpoints.hit("effect:confirm")
         try:
             async with asyncio.timeout(self._timing.watchdog):
-                updates = await self._ask(self._offset(), seconds)
+                updates = await self._ask(offset, seconds)
         except TimeoutError:
             return DeliveryError(f"polling hung for {self._timing.watchdog:g} s and was begun anew")
         except DeliveryError as error:
             return error
+        if offset:
+            failpoints.hit("effected:confirm")
         for update in updates:
             self._begin(update)
         return None
