@@ -262,3 +262,21 @@ async def test_a_topic_whose_task_can_t_be_posted_is_taken_away(tmp_path: Path) 
         await room.settled(room.key(room.forum))
         assert await room.tg.topics(room.forum) == []
         assert await room.p.runs() == []
+
+
+async def test_a_topic_that_may_have_been_opened_says_so_when_it_is_opened_again(tmp_path: Path) -> None:
+    """Telegram can't be asked whether a topic was opened: after a crash in between there is one more, marked."""
+    async with telegram_room(tmp_path) as room:
+        spawns(room, {"task": "look", "label": "scout", "thread": True})
+        room.p.on(reply=say("found it"), role="child")
+        await room.tg.next("createForumTopic", Fault.held("open", applied=True))
+        await room.ann.say("spawn", room.forum, mention=True)
+        await room.tg.wait_call("createForumTopic")
+        await room.p.stop()
+        await room.p.start()
+        found = await room.reads(room.forum, "found it")
+        await room.settled(room.key(room.forum))
+        names = {topic["id"]: topic["name"] for topic in await room.tg.topics(room.forum)}
+        assert list(names.values()) == ["scout", "scout (opened again)"]
+        assert names[found.topic or 0] == "scout (opened again)"
+        assert len(await room.p.runs()) == 1
