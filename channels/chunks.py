@@ -145,16 +145,18 @@ class _Cutter:
         return list(self._text_parts(carry, "\n".join(lines), marks if len(marks) <= _MARKS else ""))
 
     def _text_parts(self, carry: str, text: str, marks: str) -> Iterator[str]:
-        """A paragraph in parts; each but the first begins with the quote marks."""
+        """A paragraph in parts; each but the first begins with the quote marks, if there is room for them."""
         before = ""
         while text:
             at = cut(text, lambda part, c=carry, b=before: self._fits(_behind(c, b + part)))
-            if at or not carry:
+            if at or not (carry or before):
                 yield _behind(carry, before + text[: at or 1].rstrip())
                 text = text[at or 1 :].lstrip()
                 before = "" if text.startswith(marks.strip() or "\n") else marks
-            else:
+            elif carry:
                 yield carry
+            else:
+                before = marks = ""
             carry = ""
 
     def _fit_lines(self, carry: str, frame: _Frame, opener: str, code: list[str], count: int) -> bool:

@@ -9,20 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.config import Agent, Config, UnknownAgent
 from gateway.events import EventLog
+from gateway.jobs import texts, tree
+from gateway.jobs.kinds import JobKind, Payload
 from gateway.lanes.base import FRESH, RESUMED, Lanes
 from gateway.metrics import Metrics
 from gateway.posting import Posting
-from gateway.store import inbox, runs, sessions, threads, transcript
+from gateway.store import inbox, jobs, runs, sessions, threads, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run, Status
 from gateway.transcripts import TranscriptFiles
 from gateway.views import ERROR_CHARS, capped, run_json
 
 MINUTE_MS = 60_000
+NO_KIND = JobKind("", Payload)
+"""Stands in for kinds of plugins that aren't loaded."""
+FREES_KEY = (Outcome.STOPPED, Outcome.DEAD)
+"""After these the idempotency key may be used again (spec/jobs.md 3)."""
+
+
+def announcement_key(run: Run) -> str:
+    """Under which a run's end is announced once; a run that was opened again ends once more."""
+    return f"announce:{run.id}:{run.reopened}" if run.reopened else f"announce:{run.id}"
 
 
 def agent_of(config: Config, agent_id: str) -> Agent:
@@ -49,6 +60,8 @@ class Lifecycle:
     files: TranscriptFiles
     posting: Posting
     kinds: Mapping[str, Announcer]
+    """Kinds of runs that live in conversations of their own."""
+    job_kinds: Mapping[str, JobKind]
     config: Callable[[], Config]
     withdraw: Callable[[Transaction, str], int]
     """Voids the questions that a session has put to people."""
@@ -58,19 +71,19 @@ class Lifecycle:
     def start(self, tx: Transaction, run: Run) -> Run:
         """Its session has begun to work: the time spent waiting for children counts, time in the queue doesn't."""
         first = run.started_at is None
-        runs.change(
+        now = runs.changed(
             tx,
             run.id,
             status=Status.RUNNING,
             started_at=run.started_at or tx.now,
             **self._stop_waiting(tx, run),
         )
-        return self.tell(tx, run.id, "started" if first else "resumed")
+        return self.told(tx, now, "started" if first else "resumed")
 
     def wait(self, tx: Transaction, run: Run) -> Run:
         """It has nothing to do until its children have settled."""
         deadline = tx.now + max(0, run.timeout_ms - run.active_ms) if run.timeout_ms else None
-        runs.change(
+        now = runs.changed(
             tx,
             run.id,
             status=Status.WAITING,
@@ -78,7 +91,28 @@ class Lifecycle:
             deadline_at=deadline,
         )
         self._wake_at(tx, deadline)
-        return self.tell(tx, run.id, "waiting")
+        return self.told(tx, now, "waiting")
+
+    def delay(self, tx: Transaction, run: Run, until: int) -> Run:
+        """It isn't started before a time (milliseconds): it was submitted so, or waits for its next attempt."""
+        runs.change(tx, run.id, status=Status.DELAYED, not_before=until, **self._stop_waiting(tx, run))
+        self._wake_at(tx, until)
+        return self.tell(tx, run.id, "delayed")
+
+    def hold(self, tx: Transaction, run: Run) -> Run:
+        """It isn't started before the jobs that it comes after have ended well."""
+        runs.change(tx, run.id, status=Status.DELAYED, not_before=None)
+        return self.tell(tx, run.id, "held")
+
+    def enqueue(self, tx: Transaction, run: Run) -> None:
+        """Asks for the activation of a run's session: what is urgent first, what was at work before what is new."""
+        base = RESUMED if run.started_at else FRESH
+        self.lanes.enqueue(tx, run.lane, run.session_id, base + 2 * run.priority)
+
+    def release_due(self, tx: Transaction, run: Run) -> None:
+        """The time of a delayed run has come."""
+        runs.change(tx, run.id, status=Status.QUEUED, not_before=None)
+        self.enqueue(tx, self.tell(tx, run.id, "due"))
 
     def pause(self, tx: Transaction, run: Run) -> list[Run]:
         """Freezes a run and all under it; what is in flight comes to its next boundary. Returns what was paused."""
@@ -86,8 +120,11 @@ class Lifecycle:
         for each in [run, *runs.below(tx, [run.session_id], open_only=True)]:
             if not each.open or each.paused:
                 continue
-            runs.change(tx, each.id, paused=True, status=Status.PAUSED, **self._stop_waiting(tx, each))
+            left = None if each.not_before is None else max(0, each.not_before - tx.now)
+            stopped = self._stop_waiting(tx, each)
+            runs.change(tx, each.id, paused=True, status=Status.PAUSED, remaining_ms=left, not_before=None, **stopped)
             sessions.change(tx, each.session_id, paused=True)
+            self._freeze(tx, each)
             frozen.append(self.tell(tx, each.id, "paused"))
         return frozen
 
@@ -99,11 +136,17 @@ class Lifecycle:
                 continue
             session = sessions.get(tx, each.session_id)
             sessions.change(tx, session.id, paused=False)
-            runs.change(tx, each.id, paused=False, status=Status.QUEUED)
-            busy = session.turn_seq is not None or inbox.pending(tx, session.id)
-            if not busy and runs.count_open(tx, session.id):
+            runs.change(tx, each.id, paused=False, status=Status.QUEUED, remaining_ms=None)
+            busy = each.started_at and (session.turn_seq is not None or inbox.pending(tx, session.id))
+            if each.remaining_ms is not None:
+                self.delay(tx, each, tx.now + each.remaining_ms)
+            elif each.started_at is None and tree.blocked(tx, each):
+                self.hold(tx, each)
+            elif not busy and runs.count_open(tx, session.id):
                 self.wait(tx, each)
-            self.lanes.enqueue(tx, session.lane, session.id, RESUMED if each.started_at else FRESH)
+            if self.job_kinds.get(each.kind, NO_KIND).freezes:
+                self.lanes.poke(tx, session.id)
+            self.enqueue(tx, each)
             woken.append(self.tell(tx, each.id, "resumed"))
         return woken
 
@@ -124,7 +167,9 @@ class Lifecycle:
         error: str | None = None,
         cause: str | None = None,
         result: str | None = None,
+        output: Any = None,
         by_owner: bool = False,
+        spare: bool = False,
     ) -> Run:
         """Ends a run. Ending one that has ended changes nothing.
 
@@ -135,35 +180,45 @@ class Lifecycle:
             error: for people, capped at 500 characters.
             cause: a machine-readable reason beside the outcome.
             result: what it has to say; by default the last visible text of its session.
+            output: what a job returns, as JSON.
             by_owner: the caller works on the session himself, and stops after this unit.
+            spare: lets its children run on.
         """
         run = runs.find(tx, run_id)
         if run is None:
             raise LookupError(f"run {run_id} doesn't exist")
         if not run.open:
             return run
-        if outcome is not Outcome.OK:
+        if outcome is not Outcome.OK and not spare:
             for child in runs.children(tx, run.session_id, open_only=True):
                 self.finish(tx, child.id, Outcome.STOPPED, error=f"“{run.label}”, which asked for it, ended")
         self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner)
         session = sessions.get(tx, run.session_id)
-        runs.change(
+        ended = runs.changed(
             tx,
             run.id,
             status=Status.DONE,
             outcome=outcome,
             cause=cause,
             error=capped(error, ERROR_CHARS) if error else None,
-            result=transcript.last_text(tx, run.session_id, self._since(tx, run)) if result is None else result,
             paused=False,
             ended_at=tx.now,
-            transcript_path=str(self.files.write(tx, session)),
+            not_before=None,
+            remaining_ms=None,
+            **self._last_words(tx, run, session, result, output),
+            **({"idempotency_key": None} if outcome in FREES_KEY else {}),
             **self._stop_waiting(tx, run),
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
-        ended = self._announce(tx, run.id)
+        ended = self._announce(tx, ended)
         self._tell_thread(tx, session, ended)
+        self._tell_dependents(tx, ended)
         return ended
+
+    def release_parent(self, tx: Transaction, parent: Run) -> None:
+        """A parent that waits has nothing more to wait for."""
+        runs.change(tx, parent.id, status=Status.QUEUED, **self._stop_waiting(tx, parent))
+        self.enqueue(tx, self.tell(tx, parent.id, "released"))
 
     def leave(self, tx: Transaction, session: sessions.Session, run: Run) -> None:
         """A session whose run has ended belongs to no thread any more: it is closed, and its archive time runs."""
@@ -180,6 +235,10 @@ class Lifecycle:
         run = runs.find(tx, run_id)
         if run is None:
             raise LookupError(f"run {run_id} doesn't exist")
+        return self.told(tx, run, change)
+
+    def told(self, tx: Transaction, run: Run, change: str) -> Run:
+        """Appends an event about a run that has just been read, or written, and returns it."""
         self.events.append(
             tx,
             "run",
@@ -209,27 +268,80 @@ class Lifecycle:
                 f"“{above[0].label}”, which asked for it, no longer exists.",
             )
 
-    def _announce(self, tx: Transaction, run_id: str) -> Run:
-        run = self.tell(tx, run_id, "done")
+    def _announce(self, tx: Transaction, run: Run) -> Run:
+        self.told(tx, run, "done")
         found = self.requester(tx, run)
-        text = self.kinds[run.kind].announcement(tx, run) if run.kind in self.kinds else None
-        if found is None or text is None:
+        if found is None:
             self._plan_archive(tx, run, soon=True, announced_at=tx.now)
             return run
         session, note = found
+        text = self._words(tx, run, session)
+        if text is None:
+            self._plan_archive(tx, run, soon=True, announced_at=tx.now)
+            return run
         inbox.put(
             tx,
             session.id,
-            "announce",
-            f"announce:{run.id}",
+            "child_done" if session.kind == "job" else "announce",
+            announcement_key(run),
             f"{text}\n{note}" if note else text,
             route=run.route,
             run_id=run.id,
         )
         self._plan_archive(tx, run, soon=session.closed)
-        if not session.closed:
+        parent = runs.find(tx, run.parent_run_id) if run.parent_run_id else None
+        if parent is not None and parent.open:
+            self._child_ended(tx, parent, run)
+        if not session.closed and session.kind != "job":
             self.lanes.enqueue(tx, session.lane, session.id, RESUMED)
         return run
+
+    def _words(self, tx: Transaction, run: Run, session: sessions.Session) -> str | None:
+        """What the requester of a run that has ended is told."""
+        if session.kind == "job":
+            return texts.child_done(run)
+        if run.kind in self.kinds:
+            return self.kinds[run.kind].announcement(tx, run)
+        return texts.announcement(run, tx.now)
+
+    def _child_ended(self, tx: Transaction, parent: Run, child: Run) -> None:
+        """What the end of a child means for its parent: the child's own policy says it (spec/jobs.md 16–18)."""
+        failed = child.outcome is not Outcome.OK
+        if failed and child.on_child_fail == "fail_parent":
+            text = f"#{child.number} “{child.label}” {texts.ended(child)}"
+            spare = self.config().jobs.siblings == "let_run"
+            self.finish(tx, parent.id, Outcome.ERROR, error=text, cause="child_failed", spare=spare)
+        elif parent.status is Status.WAITING and parent.kind not in self.kinds and not tree.must_wait(tx, parent):
+            self.release_parent(tx, parent)
+
+    def _tell_dependents(self, tx: Transaction, run: Run) -> None:
+        """Lets jobs begin that have waited for this one alone; those whose dependency has failed go on waiting."""
+        for each in jobs.dependents(tx, run.id):
+            held = each.status is Status.DELAYED and each.not_before is None
+            if held and not tree.blocked(tx, each):
+                self.release_due(tx, each)
+            else:
+                self.tell(tx, each.id, "dependency")
+
+    def _last_words(
+        self, tx: Transaction, run: Run, session: sessions.Session, result: str | None, output: Any
+    ) -> dict[str, Any]:
+        """What a run leaves behind. Only what lives in a conversation has a transcript worth a file."""
+        if run.kind not in self.kinds:
+            return {"result": result, "output": output}
+        said = transcript.last_text(tx, run.session_id, self._since(tx, run)) if result is None else result
+        return {"result": said, "output": output, "transcript_path": str(self.files.write(tx, session))}
+
+    def _freeze(self, tx: Transaction, run: Run) -> None:
+        """Brings a running job to rest. A conversation rests at its next boundary by itself."""
+        kind = self.job_kinds.get(run.kind)
+        if kind is None or kind.handler is None:
+            return
+        if kind.freezes:
+            self.lanes.poke(tx, run.session_id)
+        else:
+            sessions.take_over(tx, run.session_id)
+            self.lanes.cancel(tx, run.session_id)
 
     def announced(self, tx: Transaction, run_id: str) -> None:
         """A run's announcement has been consumed by its requester."""
@@ -271,6 +383,8 @@ class Lifecycle:
             tx.after_commit(lambda: self.due(moment))
 
     def _archive_at(self, tx: Transaction, run: Run, *, since: int, soon: bool) -> int | None:
+        if run.kind not in self.kinds:
+            return None
         if run.cleanup == "delete":
             return tx.now if soon else None
         minutes = agent_of(self.config(), run.agent_id).subagents.archive_after_minutes

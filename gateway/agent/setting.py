@@ -6,7 +6,7 @@ keeps its stored `resolvedModel`. What depends on the configuration alone (tools
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -18,6 +18,7 @@ from gateway.agent.resolve import default_model, fallback_models, find_model
 from gateway.agent.toolset import Toolset
 from gateway.approvals import ApprovalBook, Call
 from gateway.config import Agent, Config, UnknownAgent, UnknownModel
+from gateway.config.agents import SubagentDef
 from gateway.plugins import Registry
 from gateway.posting import Posting
 from gateway.store.database import Database, Transaction
@@ -42,6 +43,8 @@ class Setting:
     tools: Toolset
     cwd: Path
     streams: bool
+    definitions: Mapping[str, SubagentDef]
+    """Named kinds of sub-agents (`agents.subagentDefs`)."""
 
     @property
     def overhead(self) -> int:
@@ -92,6 +95,7 @@ class Settings:
             self.toolset(session, run),
             Path(session.cwd) if session.cwd else agent.workspace,
             (run is None or not run.open) and self._posting.capabilities(session.turn_route).streaming,
+            config.agents.subagent_defs,
         )
 
     def toolset(self, session: Session, run: Run | None) -> Toolset:
@@ -113,10 +117,26 @@ class Settings:
         if run is None or run.kind not in self._registry.run_kinds:
             return frozenset()
         kind = self._registry.run_kinds[run.kind]
-        return kind.denied_tools(self._config(), session) | frozenset(run.denied_tools or ())
+        denied = kind.denied_tools(self._config(), session) | frozenset(run.denied_tools or ())
+        if run.allowed_tools is None:
+            return denied
+        return denied | (frozenset(self._registry.tools) - policy.matching(self._registry.tools, run.allowed_tools))
 
-    async def system_prompt(self, setting: Setting, session: Session, run: Run | None) -> str:
-        """The system prompt of a session."""
+    def sections(self, tx: Transaction, session: Session, run: Run | None) -> list[str]:
+        """Unit of work: what plugins add to a conversation's system prompt. Of a run's prompt only its kind says."""
+        if run is not None and run.kind in self._registry.run_kinds:
+            return []
+        return [text for section in self._registry.prompt_sections if (text := section(tx, session))]
+
+    def system_prompt(self, setting: Setting, session: Session, run: Run | None, sections: Sequence[str]) -> str:
+        """The system prompt of a session.
+
+        Args:
+            setting: of the session.
+            session: whose.
+            run: what lives in it.
+            sections: what `sections` has found.
+        """
         kind = self._registry.run_kinds.get(run.kind) if run else None
         if kind is not None and run is not None:
             return kind.system_prompt(setting, session, run, self._files)
@@ -129,7 +149,7 @@ class Settings:
             thinking=setting.thinking,
             cwd=setting.cwd,
             files=self._files,
-            extra=await self._database.read(self._sections, session),
+            extra=sections,
         )
 
     def context(
@@ -183,9 +203,6 @@ class Settings:
         if session.model:
             return find_model(config, agent.id, session.model), ()
         return default_model(config, agent.id), fallback_models(config, agent.id, agent.model)
-
-    def _sections(self, tx: Transaction, session: Session) -> list[str]:
-        return [text for section in self._registry.prompt_sections if (text := section(tx, session))]
 
 
 class _ClockedApprover:

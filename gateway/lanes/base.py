@@ -45,6 +45,14 @@ class Lanes(Protocol):
         """Tells whoever works on a session that it is no longer his. The caller has raised its fence."""
         ...
 
+    def poke(self, tx: Transaction, session_id: str) -> None:
+        """Tells whoever works on a session that something about it has changed: it was paused, or has a message."""
+        ...
+
+    def watch(self, session_id: str, poked: Callable[[], None] | None) -> None:
+        """Calls back when a session that is worked on in this process is poked; None: no longer."""
+        ...
+
     def set_caps(self, caps: Mapping[str, int]) -> None:
         """New caps, from a configuration reload. A lower cap starts nothing new and stops nothing."""
         ...

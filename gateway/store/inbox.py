@@ -17,7 +17,7 @@ from gateway.store import rows
 from gateway.store.database import Transaction, insert_into
 from gateway.store.schema import inbox
 
-Kind = Literal["user", "task", "announce", "steer", "send", "event"]
+Kind = Literal["user", "task", "announce", "steer", "send", "event", "child_done"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,10 +190,12 @@ _OTHERS = runs.alias("others")
 _NUMBER = select(func.coalesce(func.max(_OTHERS.c.number), 0) + 1).scalar_subquery()
 _CREATE = insert(runs).values(number=_NUMBER).returning(*_COLUMNS)
 _CHANGE = update(runs).where(_IS_IT)
+_CHANGED = _CHANGE.returning(*_COLUMNS)
 _TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).returning(*_COLUMNS)
 _OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())
-_CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.created_at, runs.c.id)
+_CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.number)
 _COUNT_OPEN = select(func.count()).where(_ASKED_FOR, _OPEN)
+_COUNT_ALL = select(func.count()).where(_ASKED_FOR)
 _ADD_OWN = _CHANGE.values(
     tokens_in=runs.c.tokens_in + bindparam("more_in"),
     tokens_out=runs.c.tokens_out + bindparam("more_out"),
@@ -210,12 +212,17 @@ _ADD_BELOW = _CHANGE.values(
     cost_unknown=runs.c.cost_unknown | bindparam("unpriced", type_=Boolean),
 )
 _OF_KIND = runs.c.kind == bindparam("of_kind")
-_RUNNING = select(func.count()).where(_OF_KIND, runs.c.status == Status.RUNNING)
-_AHEAD = select(func.count()).where(
-    _OF_KIND,
-    runs.c.status == Status.QUEUED,
-    runs.c.id != bindparam("of_run"),
-    runs.c.created_at <= bindparam("since"),
+_LANE_LOAD = select(
+    select(func.count()).where(_OF_KIND, runs.c.status == Status.RUNNING).scalar_subquery().label("running"),
+    select(func.count())
+    .where(
+        _OF_KIND,
+        runs.c.status == Status.QUEUED,
+        runs.c.id != bindparam("of_run"),
+        runs.c.created_at <= bindparam("since"),
+    )
+    .scalar_subquery()
+    .label("ahead"),
 )
 
 
@@ -233,6 +240,14 @@ def create(tx: Transaction, **fields: Any) -> Run:
 def change(tx: Transaction, run_id: str, **fields: Any) -> None:
     """Sets columns of a run."""
     tx.execute(_CHANGE, {"of_run": run_id, **fields})
+
+
+def changed(tx: Transaction, run_id: str, **fields: Any) -> Run:
+    """Sets columns of a run, which must exist, and returns it as it is then."""
+    row = tx.execute(_CHANGED, {"of_run": run_id, **fields}).first()
+    if row is None:
+        raise LookupError(f"run {run_id} doesn't exist")
+    return Run(*row)
 
 
 def tick(tx: Transaction, run_id: str, more_ms: int) -> Run | None:
@@ -256,6 +271,11 @@ def count_open(tx: Transaction, requester_id: str) -> int:
     return int(tx.execute(_COUNT_OPEN, {"of_requester": requester_id}).scalar_one())
 
 
+def count_all(tx: Transaction, requester_id: str) -> int:
+    """How many runs a session has ever asked for."""
+    return int(tx.execute(_COUNT_ALL, {"of_requester": requester_id}).scalar_one())
+
+
 def below(tx: Transaction, session_ids: list[str], *, open_only: bool = False) -> list[Run]:
     """Every run under these sessions, at any depth, parents before their children."""
     tree = select(runs.c.id, runs.c.session_id).where(runs.c.requester_id.in_(session_ids))
@@ -264,7 +284,7 @@ def below(tx: Transaction, session_ids: list[str], *, open_only: bool = False) -
     statement = _ALL.where(runs.c.id.in_(select(cte.c.id)))
     if open_only:
         statement = statement.where(_OPEN)
-    return _all(tx, statement.order_by(runs.c.depth, runs.c.created_at, runs.c.id))
+    return _all(tx, statement.order_by(runs.c.depth, runs.c.number))
 
 
 def ancestors(tx: Transaction, run: Run) -> list[Run]:
@@ -351,9 +371,8 @@ def open_count(tx: Transaction) -> int:
 
 def lane_load(tx: Transaction, run: Run) -> tuple[int, int]:
     """How many runs of a kind are running, and how many that have never started are ahead of this one."""
-    running = tx.execute(_RUNNING, {"of_kind": run.kind}).scalar_one()
-    ahead = tx.execute(_AHEAD, {"of_kind": run.kind, "of_run": run.id, "since": run.created_at}).scalar_one()
-    return int(running), int(ahead)
+    found = tx.execute(_LANE_LOAD, {"of_kind": run.kind, "of_run": run.id, "since": run.created_at}).one()
+    return int(found.running), int(found.ahead)
 
 
 def due(tx: Transaction, column: str) -> list[Run]:

@@ -9,14 +9,14 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, union, update
 
 from gateway.routes import Route
 from gateway.store import rows
 from gateway.store.database import Transaction
 from gateway.store.schema import inbox, runs, sessions
 
-Kind = Literal["main", "subagent"]
+Kind = Literal["main", "subagent", "job"]
 
 
 class FenceLost(Exception):
@@ -92,6 +92,22 @@ _TAKE_OVER = _CHANGE.values(
     fence=sessions.c.fence + 1, claimed_by=bindparam("owner"), updated_at=bindparam("now")
 ).returning(*_COLUMNS)
 _CLAIM = _TAKE_OVER.where(sessions.c.paused.is_(False), sessions.c.closed.is_(False), sessions.c.needs_user.is_(False))
+_UNFINISHED = (
+    select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
+    .where(
+        # One by one, and `> 0`, which leaves out NULL: otherwise SQLite would read the whole table.
+        sessions.c.id.in_(
+            union(
+                select(sessions.c.id).where(sessions.c.turn_seq > 0),
+                select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= bindparam("now")),
+            )
+        ),
+        sessions.c.paused.is_(False),
+        sessions.c.closed.is_(False),
+        sessions.c.needs_user.is_(False),
+    )
+    .order_by(sessions.c.created_at, sessions.c.key)
+)
 
 
 def _one(tx: Transaction, statement: Any, **parameters: Any) -> Session | None:
@@ -133,7 +149,7 @@ def create(
         tx: the unit of work.
         key: `agent:<agentId>:…`, not in use by a current session.
         agent_id: whose conversation it is.
-        kind: `main` or `subagent`.
+        kind: `main`, `subagent` or `job`.
         lane: where its turns run.
         fields: any other column.
     """
@@ -227,17 +243,7 @@ def subtree(tx: Transaction, session_id: str) -> list[str]:
 
 def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
     """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first."""
-    waiting = select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= tx.now)
-    found = tx.execute(
-        select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
-        .where(
-            sessions.c.turn_seq.is_not(None) | sessions.c.id.in_(waiting),
-            sessions.c.paused.is_(False),
-            sessions.c.closed.is_(False),
-            sessions.c.needs_user.is_(False),
-        )
-        .order_by(sessions.c.created_at, sessions.c.key)
-    )
+    found = tx.execute(_UNFINISHED, {"now": tx.now})
     return [(str(row.id), str(row.lane), row.turn_seq is not None) for row in found]
 
 
@@ -246,13 +252,12 @@ def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, l
 
     Args:
         tx: the unit of work.
-        kind: `main`, `subagent` or None for both.
+        kind: `main`, `subagent`, `job`, or None for conversations and sub-agents.
         before: (updated_at, id) of the last session of the page before.
         limit: how many at most.
     """
     statement = select(*_COLUMNS).where(sessions.c.current.is_(True))
-    if kind:
-        statement = statement.where(sessions.c.kind == kind)
+    statement = statement.where(sessions.c.kind == kind if kind else sessions.c.kind != "job")
     if before is not None:
         used, session_id = before
         earlier = (sessions.c.updated_at == used) & (sessions.c.id < session_id)
@@ -263,4 +268,5 @@ def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, l
 
 def count(tx: Transaction) -> int:
     """How many sessions there are now."""
-    return int(tx.execute(select(func.count()).where(sessions.c.current.is_(True))).scalar_one())
+    statement = select(func.count()).where(sessions.c.current.is_(True), sessions.c.kind != "job")
+    return int(tx.execute(statement).scalar_one())

@@ -193,7 +193,8 @@ class _Writer:
             tag = self.pick(TAGS)
             return [f"<{tag}>", f"{self.word()} {self.inline()}", f"</{tag.split()[0]}>"]
         if kind == 8:
-            return [self.pick(("---", "***", f"<!-- {self.word()} -->", f"[r]: https://example.org/{self.word()}"))]
+            line = self.pick(("---", "***", "<!-- {} -->", "[r]: https://example.org/{}", "[^1]: {}"))
+            return [line.format(self.word()) if "{}" in line else line]
         if kind == 9 and depth < 3:
             return [f"> {line}".rstrip() for block in self.blocks(depth + 1) for line in (*block, "")]
         if kind < 12 and depth < 3:
@@ -215,10 +216,16 @@ class _Writer:
 
     def row(self, columns: int) -> str:
         """A row; its cells hold no bars but escaped ones."""
-        cells = [
-            self.pick(("a", self.word(), f"{self.word()} {self.link()}", f"`{self.word()}`")) for _ in range(columns)
-        ]
-        return f"|{'|'.join(f' {cell} ' for cell in cells)}|"
+        return f"|{'|'.join(f' {self.cell()} ' for _ in range(columns))}|"
+
+    def cell(self) -> str:
+        """A table's cell."""
+        kind = self.upto(5)
+        if kind == 0:
+            return ""
+        if kind == 1:
+            return f"{self.word()} {self.link()}"
+        return f"`{self.word()}`" if kind == 2 else self.word()
 
     def listing(self, depth: int) -> list[str]:
         """A list whose items hold blocks."""
