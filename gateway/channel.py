@@ -97,6 +97,8 @@ class Opening:
     key: str
     """Stable over retries: an opening that may have happened is looked for under it where the platform can tell."""
     recovered: bool = False
+    created_at: int = 0
+    """milliseconds; nothing of it can be on the platform from before"""
 
 
 class DeliveryError(Exception):

@@ -99,6 +99,7 @@ class Delivery:
     def _route_done(self, route: str) -> None:
         task = self._sending.pop(route)
         self._alarm.ring()
+        self._relay.moved()
         if not task.cancelled():
             task.result()
 
@@ -134,15 +135,19 @@ class Delivery:
                 f"no channel `{route.channel}` is configured; configure it, then: laneway outbox retry {post.id}",
                 permanent=True,
             )
-        shown = await self._relay.settle(post.id) or post.platform_id
+        if await self._relay.settle(post.id):
+            post = await self._database.read(outbox.get, post.id)
         failpoints.hit("effect:post")
         try:
-            platform_id = await channel.post(outgoing(post, route, shown))
+            platform_id = await channel.post(outgoing(post, route))
         finally:
             failpoints.hit("effected:post")
         return platform_id
 
     def _delivered(self, tx: Transaction, post_id: int, platform_id: str | None) -> None:
+        if outbox.get(tx, post_id).state is not State.SENDING:  # it was changed meanwhile: what it is now follows
+            outbox.change(tx, post_id, platform_id=platform_id, recovered=False)
+            return
         outbox.change(
             tx,
             post_id,
@@ -165,8 +170,8 @@ class Delivery:
         uncertain: bool,
     ) -> None:
         post = outbox.get(tx, post_id)
-        # A platform that names the time to come back was asked too early, and didn't fail (protocol 7).
-        attempts = post.attempts + (retry_after is None)
+        # A pause that the platform asks for is no failure (spec/architecture.md, protocol 7).
+        attempts = post.attempts + (retry_after is None or uncertain)
         if uncertain:
             outbox.change(tx, post_id, recovered=True)
         if permanent or attempts >= MAX_ATTEMPTS:
@@ -189,6 +194,7 @@ class Delivery:
         outbox.change(tx, post_id, state=State.DROPPED, next_at=None)
         self._tell(tx, post_id)
         tx.after_commit(self.wake)
+        tx.after_commit(self._relay.moved)
         return outbox.get(tx, post_id)
 
     def _tell(self, tx: Transaction, post_id: int) -> None:
@@ -204,21 +210,15 @@ class Delivery:
         self._events.append(tx, "delivery", data, session_id=post.session_id, session_key=post.session_key)
 
 
-def outgoing(post: outbox.Post, route: Route, shown: str | None) -> Post:
-    """A row as its channel gets it.
-
-    Args:
-        post: the row.
-        route: where to.
-        shown: the platform's id of the message that it takes the place of.
-    """
+def outgoing(post: outbox.Post, route: Route) -> Post:
+    """A row as its channel gets it; what is known to stand on the platform for it already is replaced."""
     return Post(
         post.id,
         route,
         post.text,
         kind=post.kind,
         recovered=post.recovered,
-        replaces=shown,
+        replaces=post.platform_id,
         streamed=post.streamed,
         card=Card.from_json(post.card) if post.card else None,
         buttons=buttons_from(post.buttons),

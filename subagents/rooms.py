@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from gateway import failpoints
 from gateway.channel import DeliveryError, Opening
 from gateway.commands.base import Command, CommandContext, CommandError, CommandReply
 from gateway.guests import CannotBind
@@ -47,8 +48,11 @@ class Rooms:
                 texts.room_text(label_of(args), args.task),
                 key,
                 recovered=known.created_at < gateway.started_at,
+                created_at=known.created_at,
             )
+            failpoints.hit("effect:open_thread")
             made = await gateway.registry.channels[route.channel].open_thread(opening)
+            failpoints.hit("effected:open_thread")
         except Refused as refused:
             return texts.refusal(str(refused), refused.status)
         except DeliveryError as error:
