@@ -8,6 +8,7 @@ it survives the process; Telegram remembers, and says so (`hold`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -30,6 +31,10 @@ class _Chat:
     held: float = 0.0
     """Telegram has asked for a pause until then."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    flying: int = 0
+    """Calls that aren't answered yet."""
+    landed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when something was answered."""
 
 
 class Pace:
@@ -45,14 +50,16 @@ class Pace:
         """Waits until a message may go to a chat, first come first served, and counts it."""
         chat = self._chat(chat_id)
         async with chat.turn:
-            while (wait := self._wait(chat_id, chat)) > 0:  # noqa: ASYNC110 - nothing but time ends it
+            await self._land(chat)
+            while (wait := self._wait(chat_id, chat)) > 0:
                 await asyncio.sleep(wait)
+                await self._land(chat)
             self._count(chat)
 
     def room(self, chat_id: int) -> float:
         """In how many seconds there is room for an edit that shows progress; if that is now, 0, it is counted."""
         chat = self._chat(chat_id)
-        if chat.turn.locked():
+        if chat.turn.locked() or chat.flying:
             return self._limits.chat_seconds
         wait = self._wait(chat_id, chat)
         if chat_id < 0:
@@ -64,16 +71,30 @@ class Pace:
         self._count(chat)
         return 0.0
 
+    def goes(self, chat_id: int) -> None:
+        """A message or an edit is on its way."""
+        self._chat(chat_id).flying += 1
+
     def went(self, chat_id: int) -> None:
-        """What was counted last for a chat has been answered: by now at the latest Telegram has counted it."""
+        """It has been answered: by now at the latest Telegram has counted it."""
         chat = self._chat(chat_id)
         if chat.sent:
             chat.sent[-1] = self._clock()
+        chat.flying -= 1
+        chat.landed.set()
 
     def hold(self, chat_id: int, seconds: float) -> None:
         """Telegram has asked for a pause in a chat."""
         chat = self._chat(chat_id)
         chat.held = max(chat.held, self._clock() + seconds)
+
+    async def _land(self, chat: _Chat) -> None:
+        """Waits for the answer to what is on its way, unless that takes too long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.flight_seconds):
+                while chat.flying:
+                    chat.landed.clear()
+                    await chat.landed.wait()
 
     def _wait(self, chat_id: int, chat: _Chat) -> float:
         now, limits = self._clock(), self._limits

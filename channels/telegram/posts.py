@@ -257,16 +257,19 @@ class Posts:
 
     async def _call(self, method: str, **arguments: Any) -> Any:
         """One call; a pause that Telegram asks for holds up this chat alone."""
-        chat_id: int | None = arguments.get("chat_id")
+        chat_id = self._api.place(arguments["chat_id"]) if "chat_id" in arguments else 0
+        counted = method in COUNTED
+        if counted:
+            self._pace.goes(chat_id)
         try:
             return await self._api(method, **arguments)
         except DeliveryError as error:
-            if error.retry_after is not None and chat_id is not None:
-                self._pace.hold(self._api.place(chat_id), error.retry_after)
+            if error.retry_after is not None:
+                self._pace.hold(chat_id, error.retry_after)
             raise
         finally:
-            if method in COUNTED and chat_id is not None:
-                self._pace.went(self._api.place(chat_id))
+            if counted:
+                self._pace.went(chat_id)
 
     def _remember(
         self, route: Route, message_id: str, message: Rendered, keyboard: InlineKeyboardMarkup | None

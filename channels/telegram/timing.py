@@ -31,7 +31,9 @@ class Limits:
     """How many messages and edits Telegram takes, with a little air for what is on its way."""
 
     chat_seconds: float = 1.05
-    """One in a chat."""
+    """One in a chat …"""
+    flight_seconds: float = 2.0
+    """… after the answer to the one before, which is waited for so long."""
     group: int = 20
     """In a group, within `group_seconds`."""
     group_seconds: float = 60.5
