@@ -35,7 +35,7 @@ class Chat:
 
     async def attempted(self) -> Json:
         """The listed post that has been tried and waits for its next try; no event tells of it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (tried := [post for post in await self.outbox() if post["attempts"]]):
                 pass
         return tried[0]
