@@ -5,16 +5,22 @@ A unit of work is a plain function `def append(tx, …)` that takes a `Transacti
 `await database.read(load, …)` executes it on a read-only connection beside the writer. What a unit wants to happen in
 this process once it is committed (wake a lane, show an event) it leaves with `tx.after_commit`.
 
+SQLite has one writer, so that a unit that reads, decides and writes is alone. PostgreSQL has many: a unit that relies
+on being alone takes a lock first (`tx.lock`, `tx.lock_name`, `sessions.hold`), which does nothing on SQLite; what is
+locked and why stands in docs/scaling.md. There a unit may also be run again from its start, after a deadlock or the
+loss of the connection: it must have no effect but through its transaction, or one that may be repeated.
+
 Survives a crash: everything for which `run` has returned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy import Column, Connection, CursorResult, Executable, Table
 from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
@@ -49,6 +55,8 @@ class Transaction:
         self.connection = connection
         self.now = now
         self.callbacks: list[Callable[[], None]] = []
+        self.last_words: list[Callable[[], None]] = []
+        """What is done right before the commit, in this transaction."""
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Executes one statement."""
@@ -66,6 +74,38 @@ class Transaction:
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Calls back on the event loop once this unit is committed, before its caller goes on; never if it fails."""
         self.callbacks.append(callback)
+
+    def before_commit(self, callback: Callable[[], None]) -> None:
+        """Calls back within this unit when all else in it is done: for what others should wait for as shortly as may
+        be."""
+        self.last_words.append(callback)
+
+    def conclude(self) -> None:
+        """Does what was left for the end; whoever executes the unit calls it before the commit."""
+        while self.last_words:
+            self.last_words.pop(0)()
+
+    @property
+    def alone(self) -> bool:
+        """No other unit that writes is under way, in any process."""
+        return self.dialect == "sqlite"
+
+    def lock(self, column: Column[Any], keys: Sequence[str | int], order: Sequence[Column[Any]] = ()) -> None:
+        """Keeps rows for this unit until its end. What was read of them before must be read again.
+
+        Args:
+            column: the key of their table.
+            keys: which rows; those that don't exist are left out.
+            order: in which they are locked, by default that of the key: whoever locks several at once must lock them
+                in the same order as everybody else.
+        """
+
+    def lock_name(self, name: str) -> None:
+        """Keeps everybody else out who locks the same name, until the end of this unit."""
+
+    def advance(self, now: int) -> None:
+        """The clock has been read again, after a wait for a lock: what the one before has written isn't of later."""
+        self.now = max(self.now, now)
 
 
 class Database(Protocol):
@@ -93,6 +133,10 @@ class Database(Protocol):
         Raises:
             StoreError: as in `run`.
         """
+        ...
+
+    def in_order(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Units that are run inside, under the same key, are executed in the order in which they were asked for."""
         ...
 
     async def close(self) -> None:

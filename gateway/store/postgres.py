@@ -1,0 +1,354 @@
+"""PostgreSQL: a small pool of threads, each with a connection of its own.
+
+Units of work are executed whole, side by side, at READ COMMITTED; what one must have for itself it locks. A unit that
+loses a deadlock, or the connection before its commit was sent, is executed again from its start; so is one that has
+met a row which another unit has just written under the same key: the second time it finds that row. If the connection
+is lost while a commit is under way nobody can know what became of it: the caller gets a `StoreError`, and whoever goes
+on reads in the tables what is true. Times are the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+
+import psycopg
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Executable,
+    any_,
+    bindparam,
+    create_engine,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import NullPool
+
+from gateway import failpoints
+from gateway.store.database import StoreError, Transaction
+from gateway.store.postgres_connect import IDLE_SECONDS, connect, explain, is_lost, server_of, state_of
+from gateway.store.units import call, name_of, settled
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WRITERS = 6
+READERS = 3
+"""Threads, and so connections, of one process."""
+PATIENCE_SECONDS = 15.0
+"""How long a unit waits for a server that is gone: longer than a restart of it takes."""
+CONFLICTS = 20
+"""How often a unit is executed again after a deadlock."""
+COLLISIONS = 3
+"""How often it is executed again after it has met a key that was taken meanwhile."""
+SERIALIZATION = ("40001", "40P01", "55P03")
+_AHEAD_MS = 1_000
+"""As in `sqlite.py`: times of units that follow each other fast may be ahead of the clock by this."""
+
+_CLOCK = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
+_WRITE = f"begin isolation level read committed read write; select {_CLOCK}"
+_RELAXED = f"begin isolation level read committed read write; set local synchronous_commit = off; select {_CLOCK}"
+_READ = f"begin isolation level repeatable read read only; select {_CLOCK}"
+
+
+CLOCK = literal_column(_CLOCK, BigInteger)
+_LOCKED = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("of_name"), 0)).label("locked")).cte("held")
+_LOCK_NAME = select(CLOCK).select_from(select(func.count(_LOCKED.c.locked).label("locked")).subquery())
+
+
+class PostgresTransaction(Transaction):
+    """A unit of work's view of PostgreSQL."""
+
+    def __init__(self, connection: Connection, now: int) -> None:
+        super().__init__(connection, now)
+
+    @property
+    def raw(self) -> psycopg.Connection[Any]:
+        """The driver's own connection, for what writes in this transaction by itself: the queue engine, the bus."""
+        return driver(self.connection)
+
+    @property
+    def alone(self) -> bool:
+        """See `Transaction.alone`."""
+        return False
+
+    def lock(self, column: Column[Any], keys: Sequence[str | int], order: Sequence[Column[Any]] = ()) -> None:
+        """See `Transaction.lock`."""
+        if keys:
+            self.advance(self.execute(_locking(column, tuple(order)), {"of_keys": list(keys)}).scalar_one())
+
+    def lock_name(self, name: str) -> None:
+        """See `Transaction.lock_name`."""
+        self.advance(self.execute(_LOCK_NAME, {"of_name": name}).scalar_one())
+
+
+@cache
+def _locking(column: Column[Any], order: tuple[Column[Any], ...]) -> Executable:
+    # The clock is read outside, once all rows are locked: those that held them before have written earlier times.
+    wanted = column == any_(bindparam("of_keys", type_=ARRAY(column.type)))
+    held = select(column).where(wanted).order_by(*order, column).with_for_update().cte("held")
+    return select(CLOCK).select_from(select(func.count().label("locked")).select_from(held).subquery())
+
+
+@dataclass(slots=True)
+class _Done:
+    """What a unit came to, on its way back to the loop."""
+
+    value: Any = None
+    callbacks: Sequence[Callable[[], None]] = ()
+    error: BaseException | None = None
+
+
+class PostgresDatabase:
+    """`Database` on a PostgreSQL server."""
+
+    def __init__(
+        self, url: str, durability: Literal["full", "process"] = "full", *, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
+        """Opens nothing yet. The database must have been migrated.
+
+        Args:
+            url: `postgresql://…`.
+            durability: `process`: a commit doesn't wait for the server's disk.
+            idle_seconds: after which the server ends a transaction whose process has stopped in it.
+        """
+        self.url = url
+        self._loop = asyncio.get_running_loop()
+        self._open = partial(connect, url, "unit", durability=durability, idle_seconds=idle_seconds)
+        self._engine = create_engine("postgresql+psycopg://", creator=self._open, poolclass=NullPool)
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="laneway-writer")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="laneway-reader")
+        self._local = threading.local()
+        self._opened: set[Connection] = set()
+        self._orders: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._closed = False
+        self._moments = threading.Lock()
+        self._last = 0
+        """The moment of the unit before."""
+
+    @property
+    def file(self) -> Path | None:
+        """It is no file."""
+        return None
+
+    async def run(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Database.run`."""
+        return await self._ask(_WRITE, unit, args, kwargs)
+
+    async def run_relaxed(
+        self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `run`, for what may be lost with the server's last half second: it returns before the disk has it."""
+        return await self._ask(_RELAXED, unit, args, kwargs)
+
+    async def read(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Database.read`."""
+        if self._closed:
+            raise StoreError(f"database {server_of(self.url)}: it is closed")
+        work = partial(self._insist, _READ, name_of(unit), partial(call, unit, args, kwargs))
+        done = await self._loop.run_in_executor(self._readers, work)
+        if done.error is not None:
+            raise done.error
+        return done.value
+
+    @asynccontextmanager
+    async def in_order(self, key: str) -> AsyncGenerator[None]:
+        """See `Database.in_order`."""
+        lock, waiting = self._orders.get(key, (None, 0))
+        lock = lock or asyncio.Lock()
+        self._orders[key] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            waiting = self._orders[key][1] - 1
+            if waiting:
+                self._orders[key] = (lock, waiting)
+            else:
+                del self._orders[key]
+
+    async def close(self) -> None:
+        """See `Database.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        for pool in (self._writers, self._readers):
+            await asyncio.to_thread(pool.shutdown)
+        for connection in tuple(self._opened):
+            self._drop(connection)
+        self._engine.dispose()
+
+    async def _ask(
+        self, begin: str, unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> T:
+        if self._closed:
+            raise StoreError(f"database {server_of(self.url)}: it is closed")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._writers.submit(self._work, future, begin, name_of(unit), partial(call, unit, args, kwargs))
+        return await settled(future)
+
+    # ---- in a thread ----
+
+    def _work(self, future: asyncio.Future[Any], begin: str, name: str, unit: Callable[[Transaction], Any]) -> None:
+        done = self._insist(begin, name, unit)
+        self._loop.call_soon_threadsafe(_settle, future, done)
+
+    def _insist(self, begin: str, name: str, unit: Callable[[Transaction], Any]) -> _Done:
+        """Executes a unit, again if need be."""
+        since = time.monotonic()
+        conflicts = collisions = 0
+        while True:
+            try:
+                return self._once(begin, name, unit)
+            except _Lost as lost:
+                if lost.uncertain or time.monotonic() - since > PATIENCE_SECONDS or self._closed:
+                    return _Done(error=lost.meaning)
+                wait = 0.2
+            except _Conflict as conflict:
+                conflicts += 1
+                if conflicts > CONFLICTS:
+                    return _Done(error=explain(conflict.error, self.url))
+                wait = 0.002 * conflicts
+            except IntegrityError as error:
+                collisions += 1
+                if collisions >= COLLISIONS:
+                    return _Done(error=error)
+                wait = 0.0
+            except (DBAPIError, psycopg.Error) as error:
+                return _Done(error=explain(error, self.url))
+            except BaseException as error:  # the unit's own: its caller's to handle
+                return _Done(error=error)
+            time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter: nothing tells when a server is back
+
+    def _once(self, begin: str, name: str, unit: Callable[[Transaction], Any]) -> _Done:
+        connection: Connection | None = None
+        committing = False
+        try:
+            connection = self._mine()
+            raw = driver(connection)
+            tx = PostgresTransaction(connection, self._begin(raw, begin))
+            value = unit(tx)
+            if begin is _READ:
+                raw.execute("rollback")
+                return _Done(value)
+            tx.conclude()
+            failpoints.hit(f"before:{name}")
+            committing = True
+            raw.execute("commit")
+            failpoints.hit(f"after:{name}")
+            return _Done(value, tx.callbacks)
+        except BaseException as error:
+            self._undo(connection)
+            meaning = self._sorted(error, committing=committing)
+            if meaning is error:
+                raise
+            raise meaning from error
+
+    def _begin(self, raw: psycopg.Connection[Any], begin: str) -> int:
+        cursor = raw.execute(begin)
+        while cursor.nextset():
+            pass
+        row = cursor.fetchone()
+        now = int(row[0]) if row else 0
+        return now if begin is _READ else self._moment(now)
+
+    def _sorted(self, error: BaseException, *, committing: bool) -> BaseException:
+        """An error as what is to be done about it."""
+        if isinstance(error, StoreError):
+            return _Lost(error, uncertain=False)
+        if not isinstance(error, DBAPIError | psycopg.Error):
+            return error
+        if is_lost(error):
+            meaning = explain(error, self.url)
+            if committing:
+                meaning = StoreError(f"{meaning}; whether the last change was kept is to be read from the tables")
+            return _Lost(meaning, uncertain=committing)
+        if state_of(error) in SERIALIZATION:
+            return _Conflict(error)
+        return error
+
+    def _undo(self, connection: Connection | None) -> None:
+        if connection is None:
+            return
+        try:
+            driver(connection).execute("rollback")
+        except (psycopg.Error, DBAPIError):
+            self._drop(connection)
+
+    def _mine(self) -> Connection:
+        """This thread's connection, a new one if it has none that works."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None or connection not in self._opened:
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._local.connection = connection
+            self._opened.add(connection)
+        return connection
+
+    def _drop(self, connection: Connection) -> None:
+        self._opened.discard(connection)
+        with suppress(psycopg.Error, DBAPIError):
+            connection.invalidate()
+            connection.close()
+
+    def _moment(self, now: int) -> int:
+        """As in `sqlite.py`: of two units of this process the one that was begun later has a later time."""
+        with self._moments:
+            ahead = self._last + 1 - now
+            self._last = now if ahead <= 0 or ahead > _AHEAD_MS else self._last + 1
+            return self._last
+
+
+class _Lost(Exception):
+    """The connection is gone.
+
+    Args:
+        meaning: what to tell the caller if it doesn't come back.
+        uncertain: nobody knows whether the unit was committed.
+    """
+
+    def __init__(self, meaning: StoreError, *, uncertain: bool) -> None:
+        super().__init__(str(meaning))
+        self.meaning = meaning
+        self.uncertain = uncertain
+
+
+class _Conflict(Exception):
+    """The unit has lost against another one, and may be executed again."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def driver(connection: Connection) -> psycopg.Connection[Any]:
+    """The driver's connection under one of SQLAlchemy's."""
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, psycopg.Connection):
+        raise TypeError("this isn't a connection of psycopg")
+    return raw
+
+
+def _settle(future: asyncio.Future[Any], done: _Done) -> None:
+    try:
+        for callback in done.callbacks:
+            callback()
+    finally:  # as in `sqlite.py`
+        if not future.cancelled():
+            if done.error is not None:
+                future.set_exception(done.error)
+            else:
+                future.set_result(done.value)
