@@ -82,6 +82,8 @@ class Lifecycle:
 
     def pause(self, tx: Transaction, run: Run) -> list[Run]:
         """Freezes a run and all under it; what is in flight comes to its next boundary. Returns what was paused."""
+        sessions.hold_tree(tx, run.session_id)
+        run = runs.find(tx, run.id) or run
         frozen: list[Run] = []
         for each in [run, *runs.below(tx, [run.session_id], open_only=True)]:
             if not each.open or each.paused:
@@ -93,6 +95,8 @@ class Lifecycle:
 
     def resume(self, tx: Transaction, run: Run) -> list[Run]:
         """Lets a paused run and all under it go on. Returns what was resumed."""
+        sessions.hold_tree(tx, run.session_id)
+        run = runs.find(tx, run.id) or run
         woken: list[Run] = []
         for each in [run, *runs.below(tx, [run.session_id], open_only=True)]:
             if not each.open or not each.paused:
@@ -109,6 +113,8 @@ class Lifecycle:
 
     def stop(self, tx: Transaction, run: Run, why: str) -> int:
         """Stops a run and all under it; returns how many were open."""
+        sessions.hold_tree(tx, run.session_id)
+        run = runs.find(tx, run.id) or run
         if not run.open:
             return 0
         count = 1 + len(runs.below(tx, [run.session_id], open_only=True))
@@ -140,6 +146,9 @@ class Lifecycle:
         run = runs.find(tx, run_id)
         if run is None:
             raise LookupError(f"run {run_id} doesn't exist")
+        if run.open and not tx.alone:
+            self._hold(tx, run, outcome)
+            run = runs.find(tx, run_id) or run
         if not run.open:
             return run
         if outcome is not Outcome.OK:
@@ -164,6 +173,13 @@ class Lifecycle:
         ended = self._announce(tx, run.id)
         self._tell_thread(tx, session, ended)
         return ended
+
+    def _hold(self, tx: Transaction, run: Run, outcome: Outcome) -> None:
+        """Holds all sessions that an end concerns: who is told, its own, and those that are stopped with it."""
+        if outcome is Outcome.OK:
+            sessions.hold_all(tx, [run.requester_id, run.session_id])
+        else:
+            sessions.hold_tree(tx, run.session_id)
 
     def leave(self, tx: Transaction, session: sessions.Session, run: Run) -> None:
         """A session whose run has ended belongs to no thread any more: it is closed, and its archive time runs."""

@@ -75,6 +75,7 @@ class PostgresTransaction(Transaction):
 
     def __init__(self, connection: Connection, now: int) -> None:
         super().__init__(connection, now)
+        self._held: set[tuple[Column[Any] | None, str | int]] = set()
 
     @property
     def raw(self) -> psycopg.Connection[Any]:
@@ -88,12 +89,16 @@ class PostgresTransaction(Transaction):
 
     def lock(self, column: Column[Any], keys: Sequence[str | int], order: Sequence[Column[Any]] = ()) -> None:
         """See `Transaction.lock`."""
-        if keys:
-            self.advance(self.execute(_locking(column, tuple(order)), {"of_keys": list(keys)}).scalar_one())
+        wanted = [key for key in keys if (column, key) not in self._held]
+        if wanted:
+            self.advance(self.execute(_locking(column, tuple(order)), {"of_keys": wanted}).scalar_one())
+            self._held.update((column, key) for key in wanted)
 
     def lock_name(self, name: str) -> None:
         """See `Transaction.lock_name`."""
-        self.advance(self.execute(_LOCK_NAME, {"of_name": name}).scalar_one())
+        if (None, name) not in self._held:
+            self.advance(self.execute(_LOCK_NAME, {"of_name": name}).scalar_one())
+            self._held.add((None, name))
 
 
 @cache
@@ -134,6 +139,7 @@ class PostgresDatabase:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="laneway-reader")
         self._local = threading.local()
         self._opened: set[Connection] = set()
+        self._pids: set[int] = set()
         self._orders: dict[str, tuple[asyncio.Lock, int]] = {}
         self._closed = False
         self._moments = threading.Lock()
@@ -180,6 +186,10 @@ class PostgresDatabase:
                 self._orders[key] = (lock, waiting)
             else:
                 del self._orders[key]
+
+    def is_own(self, pid: int) -> bool:
+        """Whether a backend of the server works for this process."""
+        return pid in self._pids
 
     async def close(self) -> None:
         """See `Database.close`."""
@@ -296,10 +306,13 @@ class PostgresDatabase:
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._local.connection = connection
             self._opened.add(connection)
+            self._pids.add(driver(connection).info.backend_pid)
         return connection
 
     def _drop(self, connection: Connection) -> None:
         self._opened.discard(connection)
+        with suppress(psycopg.Error, DBAPIError, TypeError):
+            self._pids.discard(driver(connection).info.backend_pid)
         with suppress(psycopg.Error, DBAPIError):
             connection.invalidate()
             connection.close()

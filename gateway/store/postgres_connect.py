@@ -54,11 +54,33 @@ def connect(
         url: `postgresql://…`, as libpq reads it.
         role: what the connection is for; seen in `pg_stat_activity`.
         durability: `process`: a commit doesn't wait for the disk.
-        idle_seconds: after which a transaction in which nothing happens is ended.
+        idle_seconds: after which a transaction in which nothing happens is ended; 0: never.
 
     Raises:
         StoreError: it can't be opened.
     """
+    try:
+        connection = psycopg.connect(**_parameters(url, role, durability, idle_seconds), autocommit=True)
+    except psycopg.Error as error:
+        raise explain(error, url) from error
+    connection.prepared_max = 500
+    connection.adapters.register_dumper(str, _Text)
+    return connection
+
+
+async def connect_async(url: str, role: str) -> psycopg.AsyncConnection[Any]:
+    """Opens one connection for the event loop.
+
+    Raises:
+        StoreError: it can't be opened.
+    """
+    try:
+        return await psycopg.AsyncConnection.connect(**_parameters(url, role, "process", IDLE_SECONDS), autocommit=True)
+    except psycopg.Error as error:
+        raise explain(error, url) from error
+
+
+def _parameters(url: str, role: str, durability: str, idle_seconds: float) -> dict[str, Any]:
     settings = {
         "idle_in_transaction_session_timeout": str(int(idle_seconds * 1000)),
         "synchronous_commit": "off" if durability == "process" else "on",
@@ -66,20 +88,15 @@ def connect(
         "tcp_keepalives_interval": "5",
         "tcp_keepalives_count": "3",
     }
-    try:
-        given = conninfo.conninfo_to_dict(url)
-        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        defaults: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, **_LIVELY}
-        connection = psycopg.connect(
-            **{**defaults, **given, "options": f"{options} {given.get('options') or ''}".strip()},
-            application_name=f"laneway {role}",
-            autocommit=True,
-        )
-    except psycopg.Error as error:
-        raise explain(error, url) from error
-    connection.prepared_max = 500
-    connection.adapters.register_dumper(str, _Text)
-    return connection
+    given = conninfo.conninfo_to_dict(url)
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    return {
+        "connect_timeout": CONNECT_SECONDS,
+        **_LIVELY,
+        **given,
+        "options": f"{options} {given.get('options') or ''}".strip(),
+        "application_name": f"laneway {role}",
+    }
 
 
 def server_of(url: str) -> str:

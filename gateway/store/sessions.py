@@ -6,6 +6,7 @@ A session's `fence` is raised whenever its ownership changes; every write that d
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,6 +118,42 @@ def by_key(tx: Transaction, key: str) -> Session | None:
     return _one(tx, _BY_KEY, of_key=key)
 
 
+def hold(tx: Transaction, session_id: str) -> Session | None:
+    """The session, which nobody else changes until the end of this unit: neither its state nor its inbox."""
+    tx.lock(sessions.c.id, [session_id])
+    return find(tx, session_id)
+
+
+def hold_by_key(tx: Transaction, key: str) -> Session | None:
+    """The session that a key names, held as by `hold`."""
+    while (found := by_key(tx, key)) is not None:
+        held = hold(tx, found.id)
+        if tx.alone or (held is not None and held.current):
+            return held
+    return None
+
+
+def hold_all(tx: Transaction, session_ids: Iterable[str]) -> None:
+    """Holds several sessions, the upper ones of a tree first: everybody who holds several does so in this order."""
+    tx.lock(sessions.c.id, sorted(set(session_ids)), order=[sessions.c.depth])
+
+
+def hold_tree(tx: Transaction, session_id: str) -> None:
+    """Holds a session, the one that asked for it, and all that were asked for below it."""
+    if tx.alone:
+        return
+    known: set[str] = set()
+    above = tx.execute(select(sessions.c.parent_id).where(sessions.c.id == session_id)).scalar()
+    while (found := {session_id, *([above] if above else []), *_open(tx, subtree(tx, session_id))}) != known:
+        known = found  # what is held asks for nothing more: at last nothing has been added
+        hold_all(tx, found)
+
+
+def _open(tx: Transaction, session_ids: list[str]) -> list[str]:
+    found = select(sessions.c.id).where(sessions.c.id.in_(session_ids), sessions.c.closed.is_(False))
+    return [str(row[0]) for row in tx.execute(found)]
+
+
 def same_conversation(tx: Transaction, session: Session) -> list[str]:
     """Ids of the sessions that make up a conversation: after `/new` what the earlier ones asked for reports here."""
     if session.kind != "main":
@@ -149,18 +186,32 @@ def change(tx: Transaction, session_id: str, **fields: Any) -> None:
 def claim(tx: Transaction, session_id: str, instance: str) -> Session | None:
     """Takes a session for this process, raising its fence (spec/architecture.md, protocol 4).
 
-    Returns None if it may not run: paused, closed, set aside or gone.
+    Returns None if it may not run: paused, closed, set aside or gone; or if another process is at work on it, who
+    will see before he rests whatever has come meanwhile.
     """
+    if not tx.alone:
+        held = hold(tx, session_id)
+        if held is None or held.claimed_by not in (None, instance):
+            return None
     return _one(tx, _CLAIM, of_session=session_id, owner=instance, now=tx.now)
 
 
-def owned(tx: Transaction, session_id: str, fence: int) -> Session:
-    """The session, if the fence still holds.
+def owned(tx: Transaction, session_id: str, fence: int, *, ends: bool = False) -> Session:
+    """The session, held as by `hold`, if the fence still holds.
+
+    Args:
+        tx: the unit of work.
+        session_id: which.
+        fence: the caller's.
+        ends: the unit may end its run, so that the session that is told of it is held first.
 
     Raises:
         FenceLost: it doesn't.
     """
-    session = find(tx, session_id)
+    if ends and not tx.alone:
+        above = tx.execute(select(sessions.c.parent_id).where(sessions.c.id == session_id)).scalar()
+        hold_all(tx, [session_id, *([above] if above else [])])
+    session = hold(tx, session_id)
     if session is None or session.fence != fence:
         raise FenceLost(f"session {session_id}: fence {fence} was taken over")
     return session
