@@ -39,6 +39,8 @@ from gateway.http.auth import own_token
 from gateway.http.channels import http_channels
 from gateway.http.server import HttpServer
 from gateway.inbound import Inbound, Queues
+from gateway.jobs.kinds import LANE as JOB_LANE
+from gateway.jobs.runner import Jobs
 from gateway.lanes.local import LocalLanes
 from gateway.lifecycle import Lifecycle
 from gateway.metrics import Metrics
@@ -48,6 +50,7 @@ from gateway.presence import Presence
 from gateway.reception import Reception
 from gateway.recovery import Recovery
 from gateway.relay import Relay
+from gateway.store import jobs
 from gateway.store.database import Database, Transaction
 from gateway.store.lock import StateLock
 from gateway.store.open import open_database
@@ -135,13 +138,15 @@ class Gateway:
             self.files,
             self.posting,
             self.registry.run_kinds,
+            self.registry.job_kinds,
             self._current,
             self.approvals.withdraw,
             self.ring,
         )
         resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
         finals = Finals(self.lifecycle, self.posting, resting)
-        self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals)
+        job_runner = Jobs(self.registry, database, self.lifecycle, lambda: self.lanes.draining)
+        self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, job_runner)
         self.models = Models()
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
         self.turns = self._make_turns()
@@ -151,6 +156,7 @@ class Gateway:
         self.intake = Reception(database, inbound, self.queues, self.guests, self.posting, self._current)
         self.recovery = Recovery(self.lifecycle, self.posting)
         self.http = HttpServer(self)
+        self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
         self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
         self.upkeep = Upkeep(database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
         self.registry.composed = self
@@ -235,6 +241,7 @@ class Gateway:
         for command in core_commands():
             self.registry.command(command)
         self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
+        self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)
 
@@ -251,6 +258,19 @@ class Gateway:
                 self.registry.check_output,
             )
         )
+
+    async def _next_delayed(self) -> int | None:
+        return await self.database.read(jobs.next_due)
+
+    async def _release_delayed(self) -> None:
+        while await self.database.run(self._release_some):
+            pass
+
+    def _release_some(self, tx: Transaction) -> int:
+        found = jobs.due(tx)
+        for run in found:
+            self.lifecycle.release_due(tx, run)
+        return len(found)
 
     async def _next_thread(self) -> int | None:
         return await self.database.read(self.guests.next_due)

@@ -9,20 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.config import Agent, Config, UnknownAgent
 from gateway.events import EventLog
+from gateway.jobs import texts, tree
+from gateway.jobs.kinds import JobKind
 from gateway.lanes.base import FRESH, RESUMED, Lanes
 from gateway.metrics import Metrics
 from gateway.posting import Posting
-from gateway.store import inbox, runs, sessions, threads, transcript
+from gateway.store import inbox, jobs, runs, sessions, threads, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run, Status
 from gateway.transcripts import TranscriptFiles
 from gateway.views import ERROR_CHARS, capped, run_json
 
 MINUTE_MS = 60_000
+FREES_KEY = (Outcome.STOPPED, Outcome.DEAD)
+"""After these the idempotency key may be used again (spec/jobs.md 3)."""
+
+
+def announcement_key(run: Run) -> str:
+    """Under which a run's end is announced once; a run that was opened again ends once more."""
+    return f"announce:{run.id}:{run.reopened}" if run.reopened else f"announce:{run.id}"
 
 
 def agent_of(config: Config, agent_id: str) -> Agent:
@@ -49,6 +58,8 @@ class Lifecycle:
     files: TranscriptFiles
     posting: Posting
     kinds: Mapping[str, Announcer]
+    """Kinds of runs that live in conversations of their own."""
+    job_kinds: Mapping[str, JobKind]
     config: Callable[[], Config]
     withdraw: Callable[[Transaction, str], int]
     """Voids the questions that a session has put to people."""
@@ -80,6 +91,22 @@ class Lifecycle:
         self._wake_at(tx, deadline)
         return self.tell(tx, run.id, "waiting")
 
+    def delay(self, tx: Transaction, run: Run, until: int) -> Run:
+        """It isn't started before a time (milliseconds): it was submitted so, or waits for its next attempt."""
+        runs.change(tx, run.id, status=Status.DELAYED, not_before=until, **self._stop_waiting(tx, run))
+        self._wake_at(tx, until)
+        return self.tell(tx, run.id, "delayed")
+
+    def enqueue(self, tx: Transaction, run: Run) -> None:
+        """Asks for the activation of a run's session: what is urgent first, what was at work before what is new."""
+        base = RESUMED if run.started_at else FRESH
+        self.lanes.enqueue(tx, run.lane, run.session_id, base + 2 * run.priority)
+
+    def release_due(self, tx: Transaction, run: Run) -> None:
+        """The time of a delayed run has come."""
+        runs.change(tx, run.id, status=Status.QUEUED, not_before=None)
+        self.enqueue(tx, self.tell(tx, run.id, "due"))
+
     def pause(self, tx: Transaction, run: Run) -> list[Run]:
         """Freezes a run and all under it; what is in flight comes to its next boundary. Returns what was paused."""
         sessions.hold_tree(tx, run.session_id)
@@ -88,8 +115,11 @@ class Lifecycle:
         for each in [run, *runs.below(tx, [run.session_id], open_only=True)]:
             if not each.open or each.paused:
                 continue
-            runs.change(tx, each.id, paused=True, status=Status.PAUSED, **self._stop_waiting(tx, each))
+            left = None if each.not_before is None else max(0, each.not_before - tx.now)
+            stopped = self._stop_waiting(tx, each)
+            runs.change(tx, each.id, paused=True, status=Status.PAUSED, remaining_ms=left, not_before=None, **stopped)
             sessions.change(tx, each.session_id, paused=True)
+            self._freeze(tx, each)
             frozen.append(self.tell(tx, each.id, "paused"))
         return frozen
 
@@ -103,11 +133,13 @@ class Lifecycle:
                 continue
             session = sessions.get(tx, each.session_id)
             sessions.change(tx, session.id, paused=False)
-            runs.change(tx, each.id, paused=False, status=Status.QUEUED)
+            runs.change(tx, each.id, paused=False, status=Status.QUEUED, remaining_ms=None)
             busy = session.turn_seq is not None or inbox.pending(tx, session.id)
-            if not busy and runs.count_open(tx, session.id):
+            if each.remaining_ms is not None:
+                self.delay(tx, each, tx.now + each.remaining_ms)
+            elif not busy and runs.count_open(tx, session.id):
                 self.wait(tx, each)
-            self.lanes.enqueue(tx, session.lane, session.id, RESUMED if each.started_at else FRESH)
+            self.enqueue(tx, each)
             woken.append(self.tell(tx, each.id, "resumed"))
         return woken
 
@@ -130,7 +162,9 @@ class Lifecycle:
         error: str | None = None,
         cause: str | None = None,
         result: str | None = None,
+        output: Any = None,
         by_owner: bool = False,
+        spare: bool = False,
     ) -> Run:
         """Ends a run. Ending one that has ended changes nothing.
 
@@ -141,7 +175,9 @@ class Lifecycle:
             error: for people, capped at 500 characters.
             cause: a machine-readable reason beside the outcome.
             result: what it has to say; by default the last visible text of its session.
+            output: what a job returns, as JSON.
             by_owner: the caller works on the session himself, and stops after this unit.
+            spare: lets its children run on.
         """
         run = runs.find(tx, run_id)
         if run is None:
@@ -151,7 +187,7 @@ class Lifecycle:
             run = runs.find(tx, run_id) or run
         if not run.open:
             return run
-        if outcome is not Outcome.OK:
+        if outcome is not Outcome.OK and not spare:
             for child in runs.children(tx, run.session_id, open_only=True):
                 self.finish(tx, child.id, Outcome.STOPPED, error=f"“{run.label}”, which asked for it, ended")
         self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner)
@@ -163,15 +199,18 @@ class Lifecycle:
             outcome=outcome,
             cause=cause,
             error=capped(error, ERROR_CHARS) if error else None,
-            result=transcript.last_text(tx, run.session_id, self._since(tx, run)) if result is None else result,
             paused=False,
             ended_at=tx.now,
-            transcript_path=str(self.files.write(tx, session)),
+            not_before=None,
+            remaining_ms=None,
+            **self._last_words(tx, run, session, result, output),
+            **({"idempotency_key": None} if outcome in FREES_KEY else {}),
             **self._stop_waiting(tx, run),
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
         ended = self._announce(tx, run.id)
         self._tell_thread(tx, session, ended)
+        self._tell_dependents(tx, ended)
         return ended
 
     def _hold(self, tx: Transaction, run: Run, outcome: Outcome) -> None:
@@ -180,6 +219,11 @@ class Lifecycle:
             sessions.hold_all(tx, [run.requester_id, run.session_id])
         else:
             sessions.hold_tree(tx, run.session_id)
+
+    def release_parent(self, tx: Transaction, parent: Run) -> None:
+        """A parent that waits has nothing more to wait for."""
+        runs.change(tx, parent.id, status=Status.QUEUED, **self._stop_waiting(tx, parent))
+        self.enqueue(tx, self.tell(tx, parent.id, "released"))
 
     def leave(self, tx: Transaction, session: sessions.Session, run: Run) -> None:
         """A session whose run has ended belongs to no thread any more: it is closed, and its archive time runs."""
@@ -228,24 +272,75 @@ class Lifecycle:
     def _announce(self, tx: Transaction, run_id: str) -> Run:
         run = self.tell(tx, run_id, "done")
         found = self.requester(tx, run)
-        text = self.kinds[run.kind].announcement(tx, run) if run.kind in self.kinds else None
-        if found is None or text is None:
+        if found is None:
             self._plan_archive(tx, run, soon=True, announced_at=tx.now)
             return run
         session, note = found
+        text = self._words(tx, run, session)
+        if text is None:
+            self._plan_archive(tx, run, soon=True, announced_at=tx.now)
+            return run
         inbox.put(
             tx,
             session.id,
-            "announce",
-            f"announce:{run.id}",
+            "child_done" if session.kind == "job" else "announce",
+            announcement_key(run),
             f"{text}\n{note}" if note else text,
             route=run.route,
             run_id=run.id,
         )
         self._plan_archive(tx, run, soon=session.closed)
-        if not session.closed:
+        parent = runs.find(tx, run.parent_run_id) if run.parent_run_id else None
+        if parent is not None and parent.open:
+            self._child_ended(tx, parent, run)
+        if not session.closed and session.kind != "job":
             self.lanes.enqueue(tx, session.lane, session.id, RESUMED)
         return run
+
+    def _words(self, tx: Transaction, run: Run, session: sessions.Session) -> str | None:
+        """What the requester of a run that has ended is told."""
+        if session.kind == "job":
+            return texts.child_done(run)
+        if run.kind in self.kinds:
+            return self.kinds[run.kind].announcement(tx, run)
+        return texts.announcement(run, tx.now)
+
+    def _child_ended(self, tx: Transaction, parent: Run, child: Run) -> None:
+        """What the end of a child means for its parent: the child's own policy says it (spec/jobs.md 16–18)."""
+        failed = child.outcome is not Outcome.OK
+        if failed and child.on_child_fail == "fail_parent":
+            text = f"#{child.number} “{child.label}” {texts.ended(child)}"
+            spare = self.config().jobs.siblings == "let_run"
+            self.finish(tx, parent.id, Outcome.ERROR, error=text, cause="child_failed", spare=spare)
+        elif parent.status is Status.WAITING and parent.kind not in self.kinds and not tree.must_wait(tx, parent):
+            self.release_parent(tx, parent)
+
+    def _tell_dependents(self, tx: Transaction, run: Run) -> None:
+        """Lets jobs begin that have waited for this one alone; those whose dependency has failed go on waiting."""
+        for each in jobs.dependents(tx, run.id):
+            if run.outcome is Outcome.OK and each.status is Status.QUEUED and not tree.blocked(tx, each):
+                self.enqueue(tx, each)
+            self.tell(tx, each.id, "dependency")
+
+    def _last_words(
+        self, tx: Transaction, run: Run, session: sessions.Session, result: str | None, output: Any
+    ) -> dict[str, Any]:
+        """What a run leaves behind. Only what lives in a conversation has a transcript worth a file."""
+        if run.kind not in self.kinds:
+            return {"result": result, "output": output}
+        said = transcript.last_text(tx, run.session_id, self._since(tx, run)) if result is None else result
+        return {"result": said, "output": output, "transcript_path": str(self.files.write(tx, session))}
+
+    def _freeze(self, tx: Transaction, run: Run) -> None:
+        """Brings a running job to rest. A conversation rests at its next boundary by itself."""
+        kind = self.job_kinds.get(run.kind)
+        if kind is None or kind.handler is None:
+            return
+        if kind.freezes:
+            self.lanes.poke(tx, run.session_id)
+        else:
+            sessions.take_over(tx, run.session_id)
+            self.lanes.cancel(tx, run.session_id)
 
     def announced(self, tx: Transaction, run_id: str) -> None:
         """A run's announcement has been consumed by its requester."""
@@ -287,6 +382,8 @@ class Lifecycle:
             tx.after_commit(lambda: self.due(moment))
 
     def _archive_at(self, tx: Transaction, run: Run, *, since: int, soon: bool) -> int | None:
+        if run.kind not in self.kinds:
+            return None
         if run.cleanup == "delete":
             return tx.now if soon else None
         minutes = agent_of(self.config(), run.agent_id).subagents.archive_after_minutes

@@ -17,6 +17,7 @@ from aiohttp import web
 from gateway.channel import Channel
 from gateway.commands.base import Command
 from gateway.config import Config
+from gateway.jobs.kinds import JobKind
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
@@ -93,6 +94,7 @@ class Registry:
     lanes: dict[str, LaneSpec] = field(default_factory=dict[str, LaneSpec])
     channels: dict[str, Channel] = field(default_factory=dict[str, Channel])
     run_kinds: dict[str, RunKind] = field(default_factory=dict[str, RunKind])
+    job_kinds: dict[str, JobKind] = field(default_factory=dict[str, JobKind])
     output_checks: list[OutputCheck] = field(default_factory=list[OutputCheck])
     prompt_sections: list[PromptSection] = field(default_factory=list[PromptSection])
     http_routes: list[web.RouteDef] = field(default_factory=list[web.RouteDef])
@@ -137,6 +139,11 @@ class Registry:
         """Adds a kind of run."""
         self._claim("run kind", kind.name)
         self.run_kinds[kind.name] = kind
+
+    def job_kind(self, kind: JobKind) -> None:
+        """Adds a kind of job that can be submitted."""
+        self._claim("job kind", kind.name)
+        self.job_kinds[kind.name] = kind
 
     def output_check(self, check: OutputCheck) -> None:
         """Adds a check of what runs end with."""

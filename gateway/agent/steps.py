@@ -14,6 +14,7 @@ from gateway.agent.finals import CheckOutput, Final, Finals
 from gateway.agent.messages import ModelRef, ModelReply
 from gateway.agent.resting import Resting
 from gateway.channel import Mark
+from gateway.jobs.runner import Claimed, Jobs
 from gateway.lanes.base import RESUMED, Lanes
 from gateway.lifecycle import Lifecycle
 from gateway.posting import Posting
@@ -28,6 +29,7 @@ ROLE_KINDS: Mapping[inbox.Kind, transcript.Kind] = {
     "user": "user",
     "task": "task",
     "announce": "announce",
+    "child_done": "announce",
     "steer": "steer",
     "send": "steer",
     "event": "event",
@@ -86,14 +88,17 @@ class Steps:
     posting: Posting
     resting: Resting
     finals: Finals
+    jobs: Jobs
 
-    def begin(self, tx: Transaction, session_id: str) -> Begun | None:
+    def begin(self, tx: Transaction, session_id: str) -> Begun | Claimed | None:
         """Claims the session if there is something to do, loads it, and lets in what may enter; None: there isn't."""
         session = sessions.claim(tx, session_id, self.instance)
         if session is None:
             return None
         held = (session.id, session.fence)
         tx.after_commit(lambda: self.lanes.holds(*held))
+        if session.kind == "job":
+            return self.jobs.begin(tx, session)
         run = runs.find(tx, session.run_id) if session.run_id else None
         rows = self.resting.admissible(tx, session, run)
         if session.turn_seq is None and not rows:

@@ -21,6 +21,7 @@ from gateway.agent.messages import BudgetExhausted, ModelError, ToolCall
 from gateway.agent.setting import Setting, Settings
 from gateway.agent.steps import Begun, Boundary, Spent, Steps
 from gateway.agent.toolset import INTERRUPTED, ToolRunner, may_run_again
+from gateway.jobs.runner import Claimed
 from gateway.store.database import Database, StoreError
 from gateway.store.runs import Outcome
 from gateway.store.sessions import FenceLost
@@ -42,7 +43,7 @@ class Parts:
     asker: Asker
     settings: Settings
     tools: ToolRunner
-    draining: Callable[[], bool]
+    draining: Callable[[str], bool]
     check_output: CheckOutput
 
 
@@ -62,6 +63,9 @@ class Turns:
             log.exception("session %s can't be activated; the sweep will try again", session_id)
             return
         if begun is None:
+            return
+        if isinstance(begun, Claimed):
+            await self._parts.steps.jobs.run(begun)
             return
         turn = Turn(self._parts, begun)
         try:
@@ -117,7 +121,7 @@ class Turn:
             message, missing = self._open
             await self._run_calls(message, missing, recovered=True)
         boundary = self._first
-        while not self._parts.draining():
+        while not self._parts.draining(session_id):
             if boundary is None:
                 boundary = await self._parts.database.run(steps.boundary, session_id, self._fence, self._clock.take())
             if boundary is None:

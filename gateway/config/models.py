@@ -18,6 +18,7 @@ from gateway.config import checks
 from gateway.config.agents import AgentsConfig
 from gateway.config.base import Name, Section
 from gateway.config.channels import Binding, ChannelsConfig
+from gateway.config.jobs import JobsConfig
 from gateway.config.names import ModelName, find_model
 from gateway.config.paths import Paths
 from gateway.config.problems import Locator
@@ -66,6 +67,7 @@ class Config(Section):
     models: ModelsConfig = Field(default=ModelsConfig(), description="Which models there are and how they are reached.")
     messages: MessagesConfig = Field(default=MessagesConfig(), description="How messages are taken in.")
     session: SessionConfig = Field(default=SessionConfig(), description="How conversations are told apart.")
+    jobs: JobsConfig = Field(default=JobsConfig(), description="Background work of every kind.")
     channels: ChannelsConfig = Field(default=ChannelsConfig(), description="The platforms that people write on.")
     bindings: tuple[Binding, ...] = Field(
         default=(),

@@ -6,7 +6,7 @@ tables, so that an item that comes twice, late or to the wrong worker is harmles
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,18 @@ class LaneStats:
     oldest_wait_seconds: float
 
 
+class Solitude(Protocol):
+    """Looks after a session that runs alone, because its process has died of it before."""
+
+    async def note(self, session_id: str | None) -> None:
+        """Remembers which session runs alone here, for the case that the process dies of it; None: none does now."""
+        ...
+
+    async def size(self, session_id: str) -> tuple[str, int] | None:
+        """Its lane, and how far its transcript has grown; None: it is gone."""
+        ...
+
+
 class Lanes(Protocol):
     """Named queues with concurrency caps. Per session at most one activation runs, per lane at most `cap`."""
 
@@ -45,20 +57,60 @@ class Lanes(Protocol):
         """Tells whoever works on a session that it is no longer his. The caller has raised its fence."""
         ...
 
+    def holds(self, session_id: str, fence: int) -> None:
+        """This process has claimed a session that it is activating, under this fence."""
+        ...
+
+    def poke(self, tx: Transaction, session_id: str) -> None:
+        """Tells whoever works on a session that something about it has changed: it was paused, or has a message."""
+        ...
+
+    def watch(self, session_id: str, poked: Callable[[], None] | None) -> None:
+        """Calls back when a session that is worked on in this process is poked; None: no longer."""
+        ...
+
     def set_caps(self, caps: Mapping[str, int]) -> None:
         """New caps, from a configuration reload. A lower cap starts nothing new and stops nothing."""
         ...
 
-    def stats(self) -> Mapping[str, LaneStats]:
-        """Every lane at this moment."""
+    def cap(self, lane: str) -> int:
+        """How many may run at once in a lane."""
         ...
 
-    def position(self, session_id: str) -> int | None:
-        """The session's place in its lane's queue, 1 for the next; None if it doesn't wait."""
+    async def stats(self) -> Mapping[str, LaneStats]:
+        """Every lane at this moment, over all processes."""
         ...
 
-    def start(self, activate: Activate) -> None:
-        """Begins to start work."""
+    async def positions(self, session_ids: Sequence[str]) -> Mapping[str, int]:
+        """The places of those of the sessions that wait in their lanes' queues, 1 for the next."""
+        ...
+
+    def unasked(self, tx: Transaction) -> list[tuple[str, str, bool]]:
+        """(id, lane, started) of the sessions that have something to do and that nobody has been asked for."""
+        ...
+
+    def is_running(self, session_id: str) -> bool:
+        """Whether the session is being activated in this process."""
+        ...
+
+    def is_draining(self, session_id: str) -> bool:
+        """Whether the session's activation is to rest at its next boundary: the process is about to stop, or another
+        session is to run alone in it."""
+        ...
+
+    def start(self, activate: Activate, solitude: Solitude, suspects: Sequence[str] = ()) -> None:
+        """Begins to start work.
+
+        Args:
+            activate: works on a session.
+            solitude: is told which session runs alone.
+            suspects: sessions that were active at several deaths of the process; until `resume_alone` is through
+                with them nothing else is started here.
+        """
+        ...
+
+    async def resume_alone(self, suspects: Sequence[str]) -> None:
+        """Lets each of them be worked on with nothing beside it in its process, until it has grown or rests."""
         ...
 
     async def drain(self, seconds: float) -> None:

@@ -11,11 +11,14 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.lanes.base import FRESH, Activate, LaneStats
+from gateway.lanes.base import FRESH, RESUMED, Activate, LaneStats, Solitude
+from gateway.store import sessions
 from gateway.store.database import Transaction
+
+ALONE_CHECK_SECONDS = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +56,11 @@ class LocalLanes:
         self._unknown: set[str] = set()
         self._again: dict[str, tuple[str, int]] = {}
         self._activate: Activate | None = None
+        self._solitude: Solitude | None = None
         self._draining = False
         self._only: str | None = None
         self._on_start = on_start
+        self._watchers: dict[str, Callable[[], None]] = {}
 
     def enqueue(self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH) -> None:
         """See `Lanes.enqueue`."""
@@ -64,6 +69,20 @@ class LocalLanes:
     def cancel(self, tx: Transaction, session_id: str) -> None:
         """See `Lanes.cancel`."""
         tx.after_commit(lambda: self._cancel(session_id))
+
+    def holds(self, session_id: str, fence: int) -> None:
+        """See `Lanes.holds`: here whoever activates a session holds it."""
+
+    def poke(self, tx: Transaction, session_id: str) -> None:
+        """See `Lanes.poke`."""
+        tx.after_commit(lambda: self._poke(session_id))
+
+    def watch(self, session_id: str, poked: Callable[[], None] | None) -> None:
+        """See `Lanes.watch`."""
+        if poked is None:
+            self._watchers.pop(session_id, None)
+        else:
+            self._watchers[session_id] = poked
 
     def push(self, lane: str, session_id: str, priority: int = FRESH) -> None:
         """Puts a session into a lane now."""
@@ -94,7 +113,11 @@ class LocalLanes:
             lane.cap = cap
             self._fill(lane, name)
 
-    def stats(self) -> Mapping[str, LaneStats]:
+    def cap(self, lane: str) -> int:
+        """See `Lanes.cap`."""
+        return self._lanes[lane].cap
+
+    async def stats(self) -> Mapping[str, LaneStats]:
         """See `Lanes.stats`."""
         now = time.monotonic()
         return {
@@ -107,13 +130,15 @@ class LocalLanes:
             for name, lane in self._lanes.items()
         }
 
-    def position(self, session_id: str) -> int | None:
-        """See `Lanes.position`."""
+    async def positions(self, session_ids: Sequence[str]) -> Mapping[str, int]:
+        """See `Lanes.positions`."""
+        found: dict[str, int] = {}
         for lane in self._lanes.values():
-            mine = lane.waiting.get(session_id)
-            if mine is not None:
-                return 1 + sum(1 for item in lane.waiting.values() if item < mine)
-        return None
+            for session_id in session_ids:
+                mine = lane.waiting.get(session_id)
+                if mine is not None:
+                    found[session_id] = 1 + sum(1 for item in lane.waiting.values() if item < mine)
+        return found
 
     def restrict(self, session_id: str | None) -> None:
         """Starts nothing but this session until it is called with None."""
@@ -129,11 +154,43 @@ class LocalLanes:
         """Whether the session is being activated in this process."""
         return any(session_id in lane.running for lane in self._lanes.values())
 
-    def start(self, activate: Activate) -> None:
+    def unasked(self, tx: Transaction) -> list[tuple[str, str, bool]]:
+        """See `Lanes.unasked`."""
+        return [each for each in sessions.unfinished(tx) if not self.is_running(each[0])]
+
+    def is_draining(self, session_id: str) -> bool:
+        """See `Lanes.is_draining`."""
+        return self._draining
+
+    def start(self, activate: Activate, solitude: Solitude, suspects: Sequence[str] = ()) -> None:
         """See `Lanes.start`."""
-        self._activate = activate
+        self._activate, self._solitude = activate, solitude
+        self._only = suspects[0] if suspects else None
         for name, lane in self._lanes.items():
             self._fill(lane, name)
+
+    async def resume_alone(self, suspects: Sequence[str]) -> None:
+        """See `Lanes.resume_alone`."""
+        try:
+            for session_id in suspects:
+                await self._resume_alone(session_id)
+        finally:
+            self.restrict(None)
+
+    async def _resume_alone(self, session_id: str) -> None:
+        begun = await self._solitude.size(session_id) if self._solitude else None
+        if self._solitude is None or begun is None:
+            return
+        lane, before = begun
+        await self._solitude.note(session_id)
+        self.restrict(session_id)
+        self.push(lane, session_id, RESUMED)
+        while self.is_busy(session_id):
+            await asyncio.sleep(ALONE_CHECK_SECONDS)
+            now = await self._solitude.size(session_id)
+            if now is None or now[1] > before:
+                break
+        await self._solitude.note(None)
 
     async def drain(self, seconds: float) -> None:
         """See `Lanes.drain`."""
@@ -184,6 +241,11 @@ class LocalLanes:
         self._fill(lane, name)
         if not task.cancelled():
             task.result()  # an activation handles its own errors; anything else must not pass unseen
+
+    def _poke(self, session_id: str) -> None:
+        watcher = self._watchers.get(session_id)
+        if watcher is not None:
+            watcher()
 
     def _cancel(self, session_id: str) -> None:
         for lane in self._lanes.values():

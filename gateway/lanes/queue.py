@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 from pgqueuer.adapters.drivers.psycopg import SyncPsycopgDriver
@@ -147,8 +147,8 @@ def remove(raw: psycopg.Connection[Any], ids: Sequence[int]) -> None:
     """Their activations have ended: the seats are free."""
     if ids:
         jobs = [JobId(each) for each in ids]
-        cursor = RawCursor(raw)
-        cursor.execute(_statements().build_log_job_query().encode(), (jobs, ["successful"] * len(jobs), [None] * len(jobs)))
+        done = (jobs, ["successful"] * len(jobs), [None] * len(jobs))
+        RawCursor(raw).execute(_statements().build_log_job_query().encode(), done)
 
 
 def picked_by(raw: psycopg.Connection[Any], worker: str) -> list[Item]:
@@ -177,20 +177,20 @@ def waiting(raw: psycopg.Connection[Any]) -> dict[str, tuple[int, int, float]]:
     return {str(row[0]): (int(row[1]), int(row[2]), max(0.0, float(row[3]))) for row in rows}
 
 
-def position(raw: psycopg.Connection[Any], session_id: str) -> int | None:
-    """A waiting session's place in its lane."""
-    mine = raw.execute(
-        f"select entrypoint, priority, id from {TABLE} where dedupe_key = %s and status = 'queued'".encode(),  # noqa: S608
-        [session_id],
-    ).fetchone()
-    if mine is None:
-        return None
-    row = raw.execute(
-        f"select count(*) from {TABLE} where entrypoint = %s and status = 'queued' "  # noqa: S608
-        "and (priority > %s or (priority = %s and id <= %s))".encode(),
-        [mine[0], mine[1], mine[1], mine[2]],
-    ).fetchone()
-    return int(row[0]) if row else None
+def positions(raw: psycopg.Connection[Any], session_ids: Sequence[str]) -> dict[str, int]:
+    """The places of those of the sessions that wait, each in its lane."""
+    rows = raw.execute(
+        "select dedupe_key, place from ("
+        "select dedupe_key, row_number() over (partition by entrypoint order by priority desc, id) as place "
+        f"from {TABLE} where status = 'queued') as queued where dedupe_key = any(%s)".encode(),  # noqa: S608
+        [list(session_ids)],
+    )
+    return {str(row[0]): int(row[1]) for row in rows}
+
+
+def known(raw: psycopg.Connection[Any]) -> set[str]:
+    """The sessions that wait or have been picked."""
+    return {bytes(row[0]).decode() for row in raw.execute(f"select payload from {TABLE}".encode())}  # noqa: S608
 
 
 def _is_picked(raw: psycopg.Connection[Any], row_id: int) -> bool:
@@ -210,4 +210,4 @@ def _item(row: Mapping[str, Any]) -> Item:
 def _fetch(raw: psycopg.Connection[Any], statement: str, *arguments: object) -> list[dict[str, Any]]:
     cursor = RawCursor(raw, row_factory=dict_row)
     cursor.execute(statement.encode(), arguments or None)
-    return cast("list[dict[str, Any]]", cursor.fetchall())
+    return cursor.fetchall()

@@ -15,12 +15,12 @@ Survives a crash: everything for which `run` has returned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Column, Connection, CursorResult, Executable, Table
+from sqlalchemy import Connection, CursorResult, Executable, Table
 from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
@@ -90,14 +90,12 @@ class Transaction:
         """No other unit that writes is under way, in any process."""
         return self.dialect == "sqlite"
 
-    def lock(self, column: Column[Any], keys: Sequence[str | int], order: Sequence[Column[Any]] = ()) -> None:
-        """Keeps rows for this unit until its end. What was read of them before must be read again.
+    def lock(self, table: Table, *row_ids: str | int) -> None:
+        """Keeps others from changing rows until this unit is committed, where they could.
 
-        Args:
-            column: the key of their table.
-            keys: which rows; those that don't exist are left out.
-            order: in which they are locked, by default that of the key: whoever locks several at once must lock them
-                in the same order as everybody else.
+        A unit that decides on what it has read takes the rows' locks before it reads; what was read of them earlier
+        must be read again. Several rows are locked from the top of their tree down (by `depth`), as everybody does.
+        On SQLite every unit is alone.
         """
 
     def lock_name(self, name: str) -> None:

@@ -17,7 +17,7 @@ from gateway.store import rows
 from gateway.store.database import Transaction, insert_into
 from gateway.store.schema import inbox, sessions
 
-Kind = Literal["user", "task", "announce", "steer", "send", "event"]
+Kind = Literal["user", "task", "announce", "steer", "send", "event", "child_done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def put(
 
     The session is held from here on: whoever is about to release it sees the row first (architecture, protocol 4).
     """
-    tx.lock(sessions.c.id, [session_id])
+    tx.lock(sessions, session_id)
     row = {
         "session_id": session_id,
         "kind": kind,

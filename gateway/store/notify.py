@@ -29,7 +29,7 @@ FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
 
 REFUSALS = 5
-"""A lost connection may hold its lock a little longer: only so many refusals in a row mean that somebody else has it."""
+"""A lost connection may hold its lock a little longer: so many refusals in a row mean that somebody else has it."""
 
 log = logging.getLogger(__name__)
 

@@ -19,14 +19,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import psycopg
 from sqlalchemy import (
     BigInteger,
-    Column,
     Connection,
     Executable,
+    Table,
     any_,
     bindparam,
     create_engine,
@@ -60,9 +60,11 @@ _AHEAD_MS = 1_000
 """As in `sqlite.py`: times of units that follow each other fast may be ahead of the clock by this."""
 
 _CLOCK = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
-_WRITE = f"begin isolation level read committed read write; select {_CLOCK}"
-_RELAXED = f"begin isolation level read committed read write; set local synchronous_commit = off; select {_CLOCK}"
-_READ = f"begin isolation level repeatable read read only; select {_CLOCK}"
+_WRITE = f"begin isolation level read committed read write; select {_CLOCK}".encode()
+_RELAXED = (
+    f"begin isolation level read committed read write; set local synchronous_commit = off; select {_CLOCK}".encode()
+)
+_READ = f"begin isolation level repeatable read read only; select {_CLOCK}".encode()
 
 
 CLOCK = literal_column(_CLOCK, BigInteger)
@@ -75,7 +77,7 @@ class PostgresTransaction(Transaction):
 
     def __init__(self, connection: Connection, now: int) -> None:
         super().__init__(connection, now)
-        self._held: set[tuple[Column[Any] | None, str | int]] = set()
+        self._held: set[tuple[Table | None, str | int]] = set()
 
     @property
     def raw(self) -> psycopg.Connection[Any]:
@@ -87,12 +89,12 @@ class PostgresTransaction(Transaction):
         """See `Transaction.alone`."""
         return False
 
-    def lock(self, column: Column[Any], keys: Sequence[str | int], order: Sequence[Column[Any]] = ()) -> None:
+    def lock(self, table: Table, *row_ids: str | int) -> None:
         """See `Transaction.lock`."""
-        wanted = [key for key in keys if (column, key) not in self._held]
+        wanted = [row_id for row_id in row_ids if (table, row_id) not in self._held]
         if wanted:
-            self.advance(self.execute(_locking(column, tuple(order)), {"of_keys": wanted}).scalar_one())
-            self._held.update((column, key) for key in wanted)
+            self.advance(self.execute(_locking(table), {"of_ids": wanted}).scalar_one())
+            self._held.update((table, row_id) for row_id in wanted)
 
     def lock_name(self, name: str) -> None:
         """See `Transaction.lock_name`."""
@@ -102,10 +104,12 @@ class PostgresTransaction(Transaction):
 
 
 @cache
-def _locking(column: Column[Any], order: tuple[Column[Any], ...]) -> Executable:
+def _locking(table: Table) -> Executable:
     # The clock is read outside, once all rows are locked: those that held them before have written earlier times.
-    wanted = column == any_(bindparam("of_keys", type_=ARRAY(column.type)))
-    held = select(column).where(wanted).order_by(*order, column).with_for_update().cte("held")
+    own = table.c.id
+    wanted = own == any_(bindparam("of_ids", type_=ARRAY(own.type)))
+    order = (table.c.depth, own) if "depth" in table.c else (own,)
+    held = select(own).where(wanted).order_by(*order).with_for_update().cte("held")
     return select(CLOCK).select_from(select(func.count().label("locked")).select_from(held).subquery())
 
 
@@ -203,7 +207,7 @@ class PostgresDatabase:
         self._engine.dispose()
 
     async def _ask(
-        self, begin: str, unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, begin: bytes, unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T:
         if self._closed:
             raise StoreError(f"database {server_of(self.url)}: it is closed")
@@ -213,11 +217,11 @@ class PostgresDatabase:
 
     # ---- in a thread ----
 
-    def _work(self, future: asyncio.Future[Any], begin: str, name: str, unit: Callable[[Transaction], Any]) -> None:
+    def _work(self, future: asyncio.Future[Any], begin: bytes, name: str, unit: Callable[[Transaction], Any]) -> None:
         done = self._insist(begin, name, unit)
         self._loop.call_soon_threadsafe(_settle, future, done)
 
-    def _insist(self, begin: str, name: str, unit: Callable[[Transaction], Any]) -> _Done:
+    def _insist(self, begin: bytes, name: str, unit: Callable[[Transaction], Any]) -> _Done:
         """Executes a unit, again if need be."""
         since = time.monotonic()
         conflicts = collisions = 0
@@ -244,7 +248,7 @@ class PostgresDatabase:
                 return _Done(error=error)
             time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter: nothing tells when a server is back
 
-    def _once(self, begin: str, name: str, unit: Callable[[Transaction], Any]) -> _Done:
+    def _once(self, begin: bytes, name: str, unit: Callable[[Transaction], Any]) -> _Done:
         connection: Connection | None = None
         committing = False
         try:
@@ -268,7 +272,7 @@ class PostgresDatabase:
                 raise
             raise meaning from error
 
-    def _begin(self, raw: psycopg.Connection[Any], begin: str) -> int:
+    def _begin(self, raw: psycopg.Connection[Any], begin: bytes) -> int:
         cursor = raw.execute(begin)
         while cursor.nextset():
             pass
@@ -352,7 +356,7 @@ def driver(connection: Connection) -> psycopg.Connection[Any]:
     raw = connection.connection.driver_connection
     if not isinstance(raw, psycopg.Connection):
         raise TypeError("this isn't a connection of psycopg")
-    return raw
+    return cast("psycopg.Connection[Any]", raw)
 
 
 def _settle(future: asyncio.Future[Any], done: _Done) -> None:

@@ -194,6 +194,7 @@ _TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).return
 _OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())
 _CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.created_at, runs.c.id)
 _COUNT_OPEN = select(func.count()).where(_ASKED_FOR, _OPEN)
+_COUNT_ALL = select(func.count()).where(_ASKED_FOR)
 _ADD_OWN = _CHANGE.values(
     tokens_in=runs.c.tokens_in + bindparam("more_in"),
     tokens_out=runs.c.tokens_out + bindparam("more_out"),
@@ -256,6 +257,11 @@ def count_open(tx: Transaction, requester_id: str) -> int:
     return int(tx.execute(_COUNT_OPEN, {"of_requester": requester_id}).scalar_one())
 
 
+def count_all(tx: Transaction, requester_id: str) -> int:
+    """How many runs a session has ever asked for."""
+    return int(tx.execute(_COUNT_ALL, {"of_requester": requester_id}).scalar_one())
+
+
 def below(tx: Transaction, session_ids: list[str], *, open_only: bool = False) -> list[Run]:
     """Every run under these sessions, at any depth, parents before their children."""
     tree = select(runs.c.id, runs.c.session_id).where(runs.c.requester_id.in_(session_ids))
@@ -285,7 +291,7 @@ def hold_chain(tx: Transaction, run_id: str | None) -> None:
     while run_id is not None:
         chain.append(run_id)
         run_id = tx.execute(select(runs.c.parent_run_id).where(runs.c.id == run_id)).scalar()
-    tx.lock(runs.c.id, chain, order=[runs.c.depth])
+    tx.lock(runs, *chain)
 
 
 def more_used(usage: Usage) -> dict[str, int | bool]:

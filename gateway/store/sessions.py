@@ -10,14 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, true, update
 
 from gateway.routes import Route
 from gateway.store import rows
 from gateway.store.database import Transaction
 from gateway.store.schema import inbox, runs, sessions
 
-Kind = Literal["main", "subagent"]
+Kind = Literal["main", "subagent", "job"]
+SUSPECT_AT = 2
+"""Deaths without growth after which a session is resumed alone (spec/subagents.md 23)."""
 
 
 class FenceLost(Exception):
@@ -120,7 +122,7 @@ def by_key(tx: Transaction, key: str) -> Session | None:
 
 def hold(tx: Transaction, session_id: str) -> Session | None:
     """The session, which nobody else changes until the end of this unit: neither its state nor its inbox."""
-    tx.lock(sessions.c.id, [session_id])
+    tx.lock(sessions, session_id)
     return find(tx, session_id)
 
 
@@ -135,18 +137,26 @@ def hold_by_key(tx: Transaction, key: str) -> Session | None:
 
 def hold_all(tx: Transaction, session_ids: Iterable[str]) -> None:
     """Holds several sessions, the upper ones of a tree first: everybody who holds several does so in this order."""
-    tx.lock(sessions.c.id, sorted(set(session_ids)), order=[sessions.c.depth])
+    tx.lock(sessions, *sorted(set(session_ids)))
 
 
 def hold_tree(tx: Transaction, session_id: str) -> None:
-    """Holds a session, the one that asked for it, and all that were asked for below it."""
+    """Holds a session, all that were asked for below it and are open, and all above it: its end may concern them."""
     if tx.alone:
         return
+    above = _above(tx, session_id)
     known: set[str] = set()
-    above = tx.execute(select(sessions.c.parent_id).where(sessions.c.id == session_id)).scalar()
-    while (found := {session_id, *([above] if above else []), *_open(tx, subtree(tx, session_id))}) != known:
+    while (found := {session_id, *above, *_open(tx, subtree(tx, session_id))}) != known:
         known = found  # what is held asks for nothing more: at last nothing has been added
         hold_all(tx, found)
+
+
+def _above(tx: Transaction, session_id: str) -> list[str]:
+    found: list[str] = []
+    parent: str | None = session_id
+    while (parent := tx.execute(select(sessions.c.parent_id).where(sessions.c.id == parent)).scalar()) is not None:
+        found.append(parent)
+    return found
 
 
 def _open(tx: Transaction, session_ids: list[str]) -> list[str]:
@@ -170,7 +180,7 @@ def create(
         tx: the unit of work.
         key: `agent:<agentId>:…`, not in use by a current session.
         agent_id: whose conversation it is.
-        kind: `main` or `subagent`.
+        kind: `main`, `subagent` or `job`.
         lane: where its turns run.
         fields: any other column.
     """
@@ -190,6 +200,9 @@ def claim(tx: Transaction, session_id: str, instance: str) -> Session | None:
     will see before he rests whatever has come meanwhile.
     """
     if not tx.alone:
+        kin = tx.execute(select(sessions.c.kind, sessions.c.parent_id).where(sessions.c.id == session_id)).first()
+        if kin is not None and kin.kind == "job" and kin.parent_id is not None:
+            tx.lock(sessions, kin.parent_id, session_id)  # a job may end in the unit that claims it
         held = hold(tx, session_id)
         if held is None or held.claimed_by not in (None, instance):
             return None
@@ -276,8 +289,35 @@ def subtree(tx: Transaction, session_id: str) -> list[str]:
     return [str(row[0]) for row in tx.execute(select(below.c.id))]
 
 
-def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
-    """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first."""
+def claims_of(tx: Transaction, worker: str, session_ids: list[str]) -> list[tuple[str, str]]:
+    """(id, lane) of those of the sessions that a process has claimed; they are held from here on."""
+    mine = select(sessions.c.id, sessions.c.lane).where(sessions.c.claimed_by == worker, sessions.c.id.in_(session_ids))
+    if not (found := tx.execute(mine).all()):
+        return []
+    tx.lock(sessions, *(str(row.id) for row in found))
+    return [(str(row.id), str(row.lane)) for row in tx.execute(mine).all()]
+
+
+def suspects(tx: Transaction, session_ids: list[str]) -> frozenset[str]:
+    """Those of the sessions that were active at several deaths of their process, and haven't grown since."""
+    if not session_ids:
+        return frozenset()
+    found = select(sessions.c.id).where(
+        sessions.c.id.in_(session_ids),
+        sessions.c.deaths >= SUSPECT_AT,
+        sessions.c.deaths_seq == sessions.c.next_seq,
+    )
+    return frozenset(str(row[0]) for row in tx.execute(found))
+
+
+def unfinished(tx: Transaction, *, unclaimed: bool = False) -> list[tuple[str, str, bool]]:
+    """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first.
+
+    Args:
+        tx: the unit of work.
+        unclaimed: only those that no process has claimed.
+    """
+    free = sessions.c.claimed_by.is_(None) if unclaimed else true()
     waiting = select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= tx.now)
     found = tx.execute(
         select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
@@ -286,6 +326,7 @@ def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
             sessions.c.paused.is_(False),
             sessions.c.closed.is_(False),
             sessions.c.needs_user.is_(False),
+            free,
         )
         .order_by(sessions.c.created_at, sessions.c.key)
     )
@@ -297,13 +338,12 @@ def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, l
 
     Args:
         tx: the unit of work.
-        kind: `main`, `subagent` or None for both.
+        kind: `main`, `subagent`, `job`, or None for conversations and sub-agents.
         before: (updated_at, id) of the last session of the page before.
         limit: how many at most.
     """
     statement = select(*_COLUMNS).where(sessions.c.current.is_(True))
-    if kind:
-        statement = statement.where(sessions.c.kind == kind)
+    statement = statement.where(sessions.c.kind == kind if kind else sessions.c.kind != "job")
     if before is not None:
         used, session_id = before
         earlier = (sessions.c.updated_at == used) & (sessions.c.id < session_id)
@@ -314,4 +354,5 @@ def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, l
 
 def count(tx: Transaction) -> int:
     """How many sessions there are now."""
-    return int(tx.execute(select(func.count()).where(sessions.c.current.is_(True))).scalar_one())
+    statement = select(func.count()).where(sessions.c.current.is_(True), sessions.c.kind != "job")
+    return int(tx.execute(statement).scalar_one())

@@ -1,0 +1,204 @@
+"""Running jobs: one activation of a job that a handler runs, from its claim to its rest or its end.
+
+The handler is the one part that isn't ours: whatever it raises ends at most its own attempt. It is one of the three
+places that catch every exception. A crash costs no attempt: the next activation calls the handler again, with what it
+has kept (spec/jobs.md 10, 13).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.agent.clock import RunClock
+from gateway.jobs import texts, tree
+from gateway.jobs.context import Context
+from gateway.jobs.kinds import Bounce, JobKind, Unrecoverable, WaitForChildren
+from gateway.jobs.owner import JobRefused
+from gateway.lifecycle import Lifecycle
+from gateway.plugins import Registry
+from gateway.store import runs, sessions
+from gateway.store.database import Database, Transaction
+from gateway.store.runs import Outcome, Run, Status
+from gateway.store.sessions import FenceLost, Session
+
+UNAVAILABLE_SECONDS = 60.0
+"""After which a job whose kind has been switched off is looked at again."""
+RETURNED = "__returned"
+"""Key in a job's kept state: its handler has returned, and its children are still open."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job that this process may run now."""
+
+    session: Session
+    run: Run
+
+
+class Jobs:
+    """Runs jobs whose kinds have handlers."""
+
+    def __init__(
+        self, registry: Registry, database: Database, lifecycle: Lifecycle, draining: Callable[[], bool]
+    ) -> None:
+        self._registry = registry
+        self._database = database
+        self._lifecycle = lifecycle
+        self._draining = draining
+
+    def begin(self, tx: Transaction, session: Session) -> Claimed | None:
+        """In the unit that claims the session: what there is to do; None: nothing now, and the session is released."""
+        run = runs.find(tx, session.run_id) if session.run_id else None
+        if run is None or not run.open or not self._ready(tx, run):
+            sessions.write(tx, session.id, session.fence, claimed_by=None)
+            return None
+        kind = self._registry.job_kinds.get(run.kind)
+        if kind is None or kind.handler is None:
+            self._settle(tx, run)
+            return None
+        if RETURNED in (run.state or {}):
+            self._lifecycle.finish(tx, run.id, Outcome.OK, output=run.output, by_owner=True)
+            return None
+        return Claimed(session, self._lifecycle.start(tx, run))
+
+    async def run(self, claimed: Claimed) -> None:
+        """Calls the handler, and stores what comes of it."""
+        run = claimed.run
+        kind = self._registry.job_kinds[run.kind]
+        try:
+            await self._call(claimed, kind)
+        except FenceLost as lost:
+            log.info("job #%s: %s", run.number, lost)
+        except asyncio.CancelledError:
+            if self._draining():
+                await self._database.run(_release, claimed.session.id, claimed.session.fence)
+            raise
+
+    async def _call(self, claimed: Claimed, kind: JobKind) -> None:
+        run, session = claimed.run, claimed.session
+        clock = RunClock(run.timeout_ms, run.active_ms)
+        context = Context(self._registry, self._database, session, run, clock)
+        scope = clock.limit()
+        try:
+            async with scope, context:
+                output = await _handle(kind, context)
+        except TimeoutError:
+            if not scope.expired():
+                await self._unit(self._failed, claimed, clock, "it timed out inside", True)
+                return
+            await self._unit(self._timed_out, claimed, clock)
+        except (FenceLost, asyncio.CancelledError):
+            raise
+        except WaitForChildren:
+            await self._unit(self._rest, claimed, clock)
+        except Bounce as bounce:
+            await self._unit(self._bounced, claimed, clock, bounce)
+        except (Unrecoverable, JobRefused) as error:
+            await self._unit(self._failed, claimed, clock, str(error), False)
+        except Exception as error:  # the border to a job's handler: whatever breaks in it costs one attempt of it alone
+            log.exception("job #%s (run %s) failed in attempt %s", run.number, run.id, run.attempt)
+            await self._unit(self._failed, claimed, clock, f"{type(error).__name__}: {error}", True)
+        else:
+            await self._unit(self._finished, claimed, clock, output)
+
+    async def _unit(self, unit: Callable[..., None], claimed: Claimed, clock: RunClock, *more: Any) -> None:
+        await self._database.run(self._owned, unit, claimed, clock.take(), *more)
+
+    # ---- units of work ----
+
+    def _owned(self, tx: Transaction, unit: Callable[..., None], claimed: Claimed, active_ms: int, *more: Any) -> None:
+        """Runs a part only if the job is still ours, with its active time booked."""
+        if runs.count_open(tx, claimed.session.id) or claimed.run.on_child_fail == "fail_parent":
+            sessions.hold_tree(tx, claimed.session.id)
+        sessions.owned(tx, claimed.session.id, claimed.session.fence, ends=True)
+        run = runs.tick(tx, claimed.run.id, active_ms) or claimed.run
+        unit(tx, claimed.session, run, *more)
+
+    def _ready(self, tx: Transaction, run: Run) -> bool:
+        """Whether a job may run now. One that is woken too early, or twice, is none the worse for it."""
+        if run.paused or run.status is Status.DELAYED:
+            return False
+        if run.status is Status.WAITING:
+            return not tree.must_wait(tx, run)
+        return not (run.started_at is None and tree.blocked(tx, run))
+
+    def _settle(self, tx: Transaction, run: Run) -> None:
+        """A job without work of its own: it ends when its children have."""
+        if tree.must_wait(tx, run):
+            sessions.change(tx, run.session_id, claimed_by=None)
+            if run.status is not Status.WAITING:
+                self._lifecycle.wait(tx, run)
+            return
+        run = self._lifecycle.start(tx, run)
+        children = tree.counted(runs.children(tx, run.session_id))
+        self._lifecycle.finish(
+            tx,
+            run.id,
+            Outcome.OK,
+            result=texts.joined(children),
+            output=texts.details(children),
+            by_owner=True,
+        )
+
+    def _finished(self, tx: Transaction, session: Session, run: Run, output: Any) -> None:
+        """The handler has returned; a job that has added children ends when they have."""
+        if tree.must_wait(tx, run):
+            runs.change(tx, run.id, output=output, state={**(run.state or {}), RETURNED: True})
+            self._rest(tx, session, run)
+        else:
+            self._lifecycle.finish(tx, run.id, Outcome.OK, output=output, by_owner=True)
+
+    def _rest(self, tx: Transaction, session: Session, run: Run) -> None:
+        sessions.write(tx, session.id, session.fence, claimed_by=None)
+        if tree.must_wait(tx, run):
+            self._lifecycle.wait(tx, run)
+        else:
+            self._lifecycle.release_parent(tx, run)
+
+    def _bounced(self, tx: Transaction, session: Session, run: Run, bounce: Bounce) -> None:
+        sessions.write(tx, session.id, session.fence, claimed_by=None)
+        runs.change(tx, run.id, progress=str(bounce))
+        self._lifecycle.delay(tx, run, tx.now + int(bounce.seconds * 1000))
+
+    def _timed_out(self, tx: Transaction, session: Session, run: Run) -> None:
+        text = f"it used up its {run.timeout_ms / 1000:g} s (timeoutMs)"
+        self._lifecycle.finish(tx, run.id, Outcome.TIMEOUT, error=text, cause="timeout", by_owner=True)
+
+    def _failed(self, tx: Transaction, session: Session, run: Run, text: str, again: bool) -> None:
+        """An attempt has failed: another one follows after a while, if there are any left."""
+        if again and run.attempt < run.max_attempts:
+            sessions.write(tx, session.id, session.fence, claimed_by=None)
+            runs.change(tx, run.id, attempt=run.attempt + 1, active_ms=0, error=texts.attempt_failed(text))
+            self._lifecycle.delay(tx, run, tx.now + backoff_ms(run))
+            return
+        outcome = Outcome.DEAD if again and run.max_attempts > 1 else Outcome.ERROR
+        self._lifecycle.finish(tx, run.id, outcome, error=text, cause="failed", by_owner=True)
+
+
+async def _handle(kind: JobKind, context: Context) -> Any:
+    if kind.handler is None:
+        return None
+    if (why := kind.unavailable(context.config)) is not None:
+        raise Bounce(UNAVAILABLE_SECONDS, why)
+    return await kind.handler(context, kind.payload.model_validate(context.run.payload or {}))
+
+
+def backoff_ms(run: Run) -> int:
+    """How long a job waits after its failed attempt (milliseconds)."""
+    wait = run.backoff_ms if run.backoff == "fixed" else run.backoff_ms * 2 ** min(run.attempt - 1, 40)
+    if run.backoff_most_ms:
+        wait = min(wait, run.backoff_most_ms)
+    share = run.backoff_jitter / 1000
+    return round(wait * random.uniform(1 - share, 1 + share))  # noqa: S311 - jitter, not a secret
+
+
+def _release(tx: Transaction, session_id: str, fence: int) -> None:
+    """The process is about to stop: the job is taken up again after the next start."""
+    sessions.write(tx, session_id, fence, claimed_by=None)

@@ -1,0 +1,283 @@
+"""Submitting jobs: check → create, in one transaction (spec/jobs.md 1–8).
+
+A refused submission leaves nothing. A job comes with its children or not at all: no worker ever sees a part of a
+fan-out.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.jobs import find, tree
+from gateway.jobs.kinds import JobKind
+from gateway.jobs.owner import JobRefused, Owner
+from gateway.jobs.submission import Submission
+from gateway.plugins import Registry
+from gateway.store import jobs, runs, sessions
+from gateway.store.database import Transaction
+from gateway.store.runs import Run, Status
+from gateway.store.schema import sessions as sessions_table
+from gateway.store.sessions import Session
+from gateway.views import LABEL_CHARS, capped
+
+MOST_AT_ONCE = 10_000
+"""Jobs in one submission, children included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a submission."""
+
+    run: Run
+    coalesced: bool = False
+    """It was there already, under the same idempotency key."""
+
+
+class DryRun(Exception):
+    """Ends a unit of work after all its checks, so that nothing of it stays."""
+
+    def __init__(self, submitted: Submitted) -> None:
+        super().__init__("dry run")
+        self.submitted = submitted
+
+
+class Submitter:
+    """Creates jobs. Its methods are units of work."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def submit(self, tx: Transaction, submission: Submission, owner: Owner, *, dry_run: bool = False) -> Submitted:
+        """Checks and creates a job with its children.
+
+        Raises:
+            JobRefused: with the field and what would be allowed.
+            DryRun: where only the checks were wanted.
+        """
+        if _size(submission) > MOST_AT_ONCE:
+            raise JobRefused(f"at most {MOST_AT_ONCE} jobs can be submitted at once", field="children")
+        kind = self._kind(submission, owner)
+        payload = _payload(kind, submission)
+        if submission.idempotency_key is not None:
+            known = jobs.by_key(tx, submission.idempotency_key)
+            if known is not None:
+                return Submitted(_same(known, submission), coalesced=True)
+        parent = find.job(tx, owner, submission.parent) if submission.parent else None
+        submitted = Submitted(self._create(tx, kind, submission, payload, owner, parent))
+        if dry_run:
+            raise DryRun(submitted)
+        return submitted
+
+    def child(self, tx: Transaction, submission: Submission, parent: Run, owner: Owner) -> Run:
+        """Creates a job below one, for its handler."""
+        kind = self._kind(submission, owner)
+        return self._create(tx, kind, submission, _payload(kind, submission), owner, parent)
+
+    # ---- checks ----
+
+    def _kind(self, submission: Submission, owner: Owner) -> JobKind:
+        kinds = self._registry.job_kinds
+        kind = kinds.get(submission.name)
+        if kind is None:
+            known = ", ".join(sorted(kinds))
+            raise JobRefused(
+                f"there is no kind of job `{capped(submission.name, 60)}`; there are: {known}", field="name"
+            )
+        if kind.protected and not owner.operator:
+            raise JobRefused(
+                f"only an operator may submit `{kind.name}` jobs (laneway jobs submit, or an operator's token)",
+                field="name",
+                status="permission_denied",
+            )
+        if (why := kind.unavailable(self._registry.gateway.config)) is not None:
+            raise JobRefused(why, field="name")
+        return kind
+
+    def _check_parent(self, tx: Transaction, parent: Run, number: int) -> None:
+        """A finished parent takes no child, and none takes more than its cap (spec/jobs.md 4, 5)."""
+        tx.lock(sessions_table, parent.session_id)
+        parent = runs.find(tx, parent.id) or parent
+        if not parent.open:
+            raise JobRefused(
+                f"job #{parent.number} has ended ({parent.outcome}); a finished job takes no children", field="parent"
+            )
+        deepest = self._registry.gateway.config.jobs.max_depth
+        if parent.depth + 1 > deepest:
+            raise JobRefused(
+                f"jobs can't nest any deeper: depth {parent.depth + 1}, max {deepest} (jobs.maxDepth)", field="parent"
+            )
+        if parent.max_children is not None:
+            there = runs.count_all(tx, parent.session_id)
+            if there + number > parent.max_children:
+                raise JobRefused(
+                    f"job #{parent.number} has {there}/{parent.max_children} children (its maxChildren)", field="parent"
+                )
+
+    def _after(self, tx: Transaction, submission: Submission, owner: Owner, parent: Run | None) -> list[Run]:
+        """The jobs that a new one waits for; unknown ones and cycles are refused (spec/jobs.md 7)."""
+        after = [find.job(tx, owner, word) for word in submission.after]
+        for other in after:
+            if parent is not None and tree.waits_for(tx, other, parent):
+                raise JobRefused(
+                    f"job #{other.number} waits for job #{parent.number}, which would wait for this one: a cycle",
+                    field="after",
+                )
+        return list({each.id: each for each in after}.values())
+
+    # ---- creation ----
+
+    def _create(
+        self,
+        tx: Transaction,
+        kind: JobKind,
+        submission: Submission,
+        payload: Any,
+        owner: Owner,
+        parent: Run | None,
+    ) -> Run:
+        if parent is not None:
+            self._check_parent(tx, parent, 1)
+        after = self._after(tx, submission, owner, parent)
+        if kind.create is not None:
+            run = kind.create(tx, submission, payload, _below(tx, owner, parent))
+        else:
+            run = self._create_plain(tx, kind, submission, payload, owner, parent)
+        jobs.add_dependencies(tx, run.id, (each.id for each in after))
+        self._create_children(tx, submission, owner, run)
+        return self._release(tx, run, submission, after)
+
+    def _create_plain(
+        self,
+        tx: Transaction,
+        kind: JobKind,
+        submission: Submission,
+        payload: Any,
+        owner: Owner,
+        parent: Run | None,
+    ) -> Run:
+        above = sessions.find(tx, parent.session_id) if parent else owner.session
+        run_id = str(uuid.uuid4())
+        session = self._session(tx, kind, submission, above, run_id)
+        label = submission.label or kind.name
+        return runs.create(
+            tx,
+            id=run_id,
+            kind=kind.name,
+            lane=session.lane,
+            session_id=session.id,
+            session_key=session.key,
+            requester_id=above.id if above else "",
+            requester_key=above.key if above else "",
+            parent_run_id=parent.id if parent else owner.run.id if owner.run else None,
+            route=parent.route if parent else owner.route,
+            agent_id=session.agent_id,
+            label=capped(label, LABEL_CHARS),
+            task=submission.label or kind.name,
+            depth=session.depth,
+            model="",
+            cleanup="keep",
+            context="isolated",
+            status=Status.QUEUED,
+            payload=payload.model_dump(mode="json", by_alias=True),
+            timeout_ms=submission.timeout_ms or kind.timeout_ms,
+            **job_fields(submission, owner, kind.max_attempts),
+        )
+
+    def _session(
+        self, tx: Transaction, kind: JobKind, submission: Submission, above: Session | None, run_id: str
+    ) -> Session:
+        lane = submission.queue or kind.lane
+        if lane not in self._registry.lanes:
+            known = ", ".join(sorted(self._registry.lanes))
+            raise JobRefused(f"there is no queue `{capped(lane, 60)}`; there are: {known}", field="queue")
+        agent_id = above.agent_id if above else self._registry.gateway.config.default_agent_id
+        return sessions.create(
+            tx,
+            key=f"agent:{agent_id}:job:{uuid.uuid4()}",
+            agent_id=agent_id,
+            kind="job",
+            lane=lane,
+            parent_id=above.id if above else None,
+            run_id=run_id,
+            depth=above.depth + 1 if above else 1,
+            owned=above.owned if above else True,
+        )
+
+    def _create_children(self, tx: Transaction, submission: Submission, owner: Owner, run: Run) -> None:
+        if not submission.children:
+            return
+        if run.max_children is not None and len(submission.children) > run.max_children:
+            raise JobRefused(f"it has {len(submission.children)} children, and maxChildren is {run.max_children}")
+        for each in submission.children:
+            kind = self._kind(each, owner)
+            self._create(tx, kind, each, _payload(kind, each), owner, run)
+
+    def _release(self, tx: Transaction, run: Run, submission: Submission, after: list[Run]) -> Run:
+        """Says where the new job stands, and asks for its activation if it can begin at once."""
+        lifecycle = self._registry.gateway.lifecycle
+        if submission.children:
+            run = lifecycle.wait(tx, run)
+        elif submission.delay_ms:
+            run = lifecycle.delay(tx, run, tx.now + submission.delay_ms)
+        elif after and tree.blocked(tx, run):
+            run = lifecycle.hold(tx, run)
+        else:
+            lifecycle.enqueue(tx, run)
+        if run.kind not in self._registry.run_kinds:
+            lifecycle.tell(tx, run.id, "created")
+        return run
+
+
+def job_fields(submission: Submission, owner: Owner, max_attempts: int) -> dict[str, Any]:
+    """The columns that every kind of job takes from its submission."""
+    return {
+        "submitted_by": owner.name,
+        "priority": submission.priority,
+        "idempotency_key": submission.idempotency_key,
+        "max_attempts": submission.max_attempts or max_attempts,
+        "backoff": submission.backoff.type,
+        "backoff_ms": submission.backoff.delay_ms,
+        "backoff_jitter": round(submission.backoff.jitter * 1000),
+        "backoff_most_ms": submission.backoff.max_ms,
+        "on_child_fail": submission.on_child_fail,
+        "max_children": submission.max_children,
+    }
+
+
+def _below(tx: Transaction, owner: Owner, parent: Run | None) -> Owner:
+    """The caller as he acts from a parent's session."""
+    if parent is None:
+        return owner
+    session = sessions.get(tx, parent.session_id)
+    return Owner(owner.name, owner.operator, session, parent, parent.route)
+
+
+def _payload(kind: JobKind, submission: Submission) -> Any:
+    try:
+        return kind.payload.model_validate(submission.data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(("data", *map(str, first["loc"])))
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(sorted(each.alias or name for name, each in kind.payload.model_fields.items()))
+            raise JobRefused(f"`{field}` is unknown; `{kind.name}` takes: {known}", field=field) from None
+        raise JobRefused(f"`{field}`: {first['msg'][:1].lower()}{first['msg'][1:]}", field=field) from None
+
+
+def _same(known: Run, submission: Submission) -> Run:
+    """The job under an idempotency key, if it is the one that is submitted again (spec/jobs.md 3)."""
+    same_data = known.payload is None or known.payload.items() >= submission.data.items()
+    if known.kind != submission.name or not same_data:
+        raise JobRefused(
+            f"job #{known.number} was submitted under this key with another name or other data",
+            field="idempotencyKey",
+        )
+    return known
+
+
+def _size(submission: Submission) -> int:
+    return 1 + sum(_size(each) for each in submission.children)
