@@ -39,6 +39,8 @@ from gateway.http.auth import own_token
 from gateway.http.channels import http_channels
 from gateway.http.server import HttpServer
 from gateway.inbound import Inbound, Queues
+from gateway.jobs.aggregate import aggregate_kind
+from gateway.jobs.control import JobControl
 from gateway.jobs.kinds import LANE as JOB_LANE
 from gateway.jobs.runner import Jobs
 from gateway.lanes.local import LocalLanes
@@ -154,6 +156,7 @@ class Gateway:
         self.guests = Guests(self.lanes, self.lifecycle, self.posting, self.queues, self._current, self.ring)
         inbound = Inbound(self, database, self.queues, self.registry.commands, self.metrics)
         self.intake = Reception(database, inbound, self.queues, self.guests, self.posting, self._current)
+        self.jobs = JobControl(self.registry)
         self.recovery = Recovery(self.lifecycle, self.posting)
         self.http = HttpServer(self)
         self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
@@ -241,6 +244,7 @@ class Gateway:
         for command in core_commands():
             self.registry.command(command)
         self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
+        self.registry.job_kind(aggregate_kind())
         self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)

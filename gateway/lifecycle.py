@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from gateway.config import Agent, Config, UnknownAgent
 from gateway.events import EventLog
 from gateway.jobs import texts, tree
-from gateway.jobs.kinds import JobKind
+from gateway.jobs.kinds import JobKind, Payload
 from gateway.lanes.base import FRESH, RESUMED, Lanes
 from gateway.metrics import Metrics
 from gateway.posting import Posting
@@ -25,6 +25,8 @@ from gateway.transcripts import TranscriptFiles
 from gateway.views import ERROR_CHARS, capped, run_json
 
 MINUTE_MS = 60_000
+NO_KIND = JobKind("", Payload)
+"""Stands in for kinds of plugins that aren't loaded."""
 FREES_KEY = (Outcome.STOPPED, Outcome.DEAD)
 """After these the idempotency key may be used again (spec/jobs.md 3)."""
 
@@ -97,6 +99,11 @@ class Lifecycle:
         self._wake_at(tx, until)
         return self.tell(tx, run.id, "delayed")
 
+    def hold(self, tx: Transaction, run: Run) -> Run:
+        """It isn't started before the jobs that it comes after have ended well."""
+        runs.change(tx, run.id, status=Status.DELAYED, not_before=None)
+        return self.tell(tx, run.id, "held")
+
     def enqueue(self, tx: Transaction, run: Run) -> None:
         """Asks for the activation of a run's session: what is urgent first, what was at work before what is new."""
         base = RESUMED if run.started_at else FRESH
@@ -134,11 +141,15 @@ class Lifecycle:
             session = sessions.get(tx, each.session_id)
             sessions.change(tx, session.id, paused=False)
             runs.change(tx, each.id, paused=False, status=Status.QUEUED, remaining_ms=None)
-            busy = session.turn_seq is not None or inbox.pending(tx, session.id)
+            busy = each.started_at and (session.turn_seq is not None or inbox.pending(tx, session.id))
             if each.remaining_ms is not None:
                 self.delay(tx, each, tx.now + each.remaining_ms)
+            elif each.started_at is None and tree.blocked(tx, each):
+                self.hold(tx, each)
             elif not busy and runs.count_open(tx, session.id):
                 self.wait(tx, each)
+            if self.job_kinds.get(each.kind, NO_KIND).freezes:
+                self.lanes.poke(tx, session.id)
             self.enqueue(tx, each)
             woken.append(self.tell(tx, each.id, "resumed"))
         return woken
@@ -318,9 +329,11 @@ class Lifecycle:
     def _tell_dependents(self, tx: Transaction, run: Run) -> None:
         """Lets jobs begin that have waited for this one alone; those whose dependency has failed go on waiting."""
         for each in jobs.dependents(tx, run.id):
-            if run.outcome is Outcome.OK and each.status is Status.QUEUED and not tree.blocked(tx, each):
-                self.enqueue(tx, each)
-            self.tell(tx, each.id, "dependency")
+            held = each.status is Status.DELAYED and each.not_before is None
+            if held and not tree.blocked(tx, each):
+                self.release_due(tx, each)
+            else:
+                self.tell(tx, each.id, "dependency")
 
     def _last_words(
         self, tx: Transaction, run: Run, session: sessions.Session, result: str | None, output: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -98,6 +99,53 @@ def run_json(run: Run, now: int, position: int | None = None) -> dict[str, Any]:
         "revivedFrom": run.revived_from,
         "retryOf": run.retry_of,
         "transcriptPath": run.transcript_path,
+    }
+
+
+def job_json(
+    run: Run, now: int, *, reason: str | None, children: Sequence[int] = (), after: Sequence[int] = ()
+) -> dict[str, Any]:
+    """A job of any kind as JSON.
+
+    Args:
+        run: the record.
+        now: milliseconds.
+        reason: why it isn't running.
+        children: numbers of the jobs below it.
+        after: numbers of the jobs that it waits for.
+    """
+    own = Usage(run.tokens_in, run.tokens_out, run.cache_read)
+    return {
+        **run_json(run, now),
+        "id": run.number,
+        "name": run.kind,
+        "queue": run.lane,
+        "data": run.payload,
+        "priority": run.priority,
+        "attempt": run.attempt,
+        "maxAttempts": run.max_attempts,
+        "backoff": {"type": run.backoff, "delayMs": run.backoff_ms, "jitter": run.backoff_jitter / 1000},
+        "notBefore": iso(run.not_before),
+        "timeoutMs": run.timeout_ms or None,
+        "onChildFail": run.on_child_fail,
+        "maxChildren": run.max_children,
+        "idempotencyKey": run.idempotency_key,
+        "waitingReason": reason,
+        "cause": run.cause,
+        "progress": {
+            "step": run.step,
+            "total": run.steps,
+            "message": run.progress,
+            "tokensIn": run.tokens_in,
+            "tokensOut": run.tokens_out,
+            "lastTool": run.last_tool,
+        },
+        "ownTokens": tokens_json(own),
+        "output": run.output if run.output is not None else run.result,
+        "children": list(children),
+        "after": list(after),
+        "submittedBy": run.submitted_by,
+        "replayOf": run.replay_of,
     }
 
 

@@ -96,12 +96,20 @@ class Refused(Exception):
 class Requester:
     """Who asks, and from where."""
 
-    session: Session
+    session: Session | None
+    """None: nobody, the job was submitted from outside any conversation."""
     run: Run | None
     route: str | None
     """Of the turn or command: the announcement is answered there."""
     upto: int
     """The last seq of his transcript that a fork may see."""
+    trusted: bool = True
+    """What he asks for may write files and run commands."""
+
+    @property
+    def conversation(self) -> Session | None:
+        """His session, if he is a conversation or a sub-agent and no job: their limits hold for him."""
+        return self.session if self.session is not None and self.session.kind != "job" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +130,15 @@ def admit(config: Config, tx: Transaction, requester: Requester, args: SpawnArgu
     Raises:
         Refused: with what would be allowed.
     """
-    own = agent_named(config, requester.session.agent_id)
+    asker = requester.conversation
+    own = agent_named(config, requester.session.agent_id if requester.session else config.default_agent_id)
     agent_id = _syntactic(args.agent_id)
-    _check_depth(own, requester.session)
-    _check_children(tx, own, requester.session)
-    agent = _target(config, own, agent_id)
+    if asker is not None:
+        _check_depth(own, asker)
+        _check_children(tx, own, asker)
+    agent = _target(config, own, agent_id) if asker is not None else agent_named(config, agent_id or own.id)
     try:
-        model = resolve_model(config, agent, requester.session, args.model)
+        model = resolve_model(config, agent, asker, args.model)
         thinking = resolve_child_thinking(agent, args.thinking)
     except (UnknownModel, UnknownThinkingLevel) as error:
         raise Refused(str(error)) from None

@@ -14,6 +14,7 @@ from subagents.archive import Archive
 from subagents.cards import Board
 from subagents.commands import subagent_commands
 from subagents.control import Control
+from subagents.job import subagent_kind
 from subagents.kind import KIND, LANE
 from subagents.restart import Restart
 from subagents.rooms import Rooms, room_commands
@@ -61,6 +62,7 @@ class SubagentsPlugin:
         board = Board(registry)
         registry.run_kind(SubagentKind(registry))
         registry.lane(LaneSpec(LANE, lambda config: config.agents.defaults.subagents.max_concurrent))
+        registry.job_kind(subagent_kind(registry, spawner))
         registry.tool(spawn_tool(spawner, rooms))
         for tool in subagent_tools(registry, control):
             registry.tool(tool)

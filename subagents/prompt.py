@@ -35,6 +35,7 @@ def child_prompt(setting: Setting, session: Session, run: Run, files: WorkspaceF
     """The system prompt of a child's session."""
     parts = [
         f"## Your task\n{_TASK}",
+        _role(setting, run),
         _NESTED if "sessions_spawn" in setting.tools.tools else "",
         _output_section(run),
         tooling_section(setting.tools.names),
@@ -43,6 +44,12 @@ def child_prompt(setting: Setting, session: Session, run: Run, files: WorkspaceF
         files.section(setting.agent.workspace, FILES),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _role(setting: Setting, run: Run) -> str:
+    """What its definition says of it (`agents.subagentDefs`)."""
+    definition = setting.definitions.get(run.definition) if run.definition else None
+    return f"## Your role\n{definition.prompt}" if definition is not None and definition.prompt else ""
 
 
 def _output_section(run: Run) -> str:

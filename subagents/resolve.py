@@ -19,7 +19,7 @@ class ResolvedModel:
     """Names; empty for an explicit model, which is strict."""
 
 
-def resolve_model(config: Config, agent: Agent, requester: Session, explicit: str | None) -> ResolvedModel:
+def resolve_model(config: Config, agent: Agent, requester: Session | None, explicit: str | None) -> ResolvedModel:
     """Explicit → the target's or the defaults' `subagents.model` → the live session's `/model` → the target's own.
 
     Raises:
@@ -27,8 +27,9 @@ def resolve_model(config: Config, agent: Agent, requester: Session, explicit: st
     """
     if explicit is not None:
         return ResolvedModel(find_model(config, agent.id, explicit), ())
-    if agent.subagents.model is None and requester.agent_id == agent.id and requester.model is not None:
-        return ResolvedModel(find_model(config, agent.id, requester.model), ())
+    live = requester.model if requester is not None and requester.agent_id == agent.id else None
+    if agent.subagents.model is None and live is not None:
+        return ResolvedModel(find_model(config, agent.id, live), ())
     choice = agent.subagents.model or agent.model
     if choice is None:
         return ResolvedModel(DEMO_MODEL, ())

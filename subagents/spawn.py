@@ -6,6 +6,7 @@ Nothing created stays behind after a refusal: the checks only read, and what fol
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.agent.compaction import fork_too_large
@@ -21,6 +22,8 @@ from subagents.admission import Admitted, Refused, Requester, SpawnArguments, ad
 from subagents.kind import KIND, LANE
 from subagents.rooms import NO_THREADS, Rooms
 
+UNTRUSTED = frozenset(("exec", "write", "edit"))
+"""What a sub-agent lacks that was submitted by somebody who isn't an operator."""
 NOTE = "It works on its own and announces its result here. Don't wait and don't poll: end your turn."
 
 
@@ -55,43 +58,60 @@ class Spawner:
         admitted = admit(self._registry.gateway.config, tx, requester, args)
         if args.thread and room is None:
             raise Refused(NO_THREADS)
-        run = self._create(tx, requester, args, admitted, links)
+        run = self.create(tx, requester, args, admitted, links=links)
+        self.begin(tx, sessions.get(tx, run.session_id), run, args.task)
         if args.thread and room is not None:
-            self._rooms.move_in(tx, room, sessions.get(tx, run.session_id), requester.session.key)
+            self._rooms.move_in(tx, room, sessions.get(tx, run.session_id), run.requester_key)
         return self._accepted(tx, run, self._compacts(tx, requester, args, admitted))
 
-    def _create(
+    def create(
         self,
         tx: Transaction,
         requester: Requester,
         args: SpawnArguments,
         admitted: Admitted,
-        links: dict[str, str | None],
+        *,
+        fork: Mapping[str, int | str] | None = None,
+        links: Mapping[str, str | None] | None = None,
+        **columns: Any,
     ) -> Run:
+        """Creates run and session; what they begin with is `begin`'s.
+
+        Args:
+            tx: the unit of work.
+            requester: who asks.
+            args: what for.
+            admitted: the same, checked and resolved.
+            fork: another transcript than the requester's that it starts with.
+            links: `retry_of`, where the task is run again.
+            columns: more columns of the run.
+        """
         parent, agent = requester.session, admitted.agent
         run_id = str(uuid.uuid4())
-        fork = _fork(tx, requester) if args.context == "fork" else {}
+        if fork is None:
+            fork = _fork(tx, requester) if args.context == "fork" else {}
         session = sessions.create(
             tx,
             key=f"agent:{agent.id}:subagent:{uuid.uuid4()}",
             agent_id=agent.id,
             kind="subagent",
             lane=LANE,
-            parent_id=parent.id,
+            parent_id=parent.id if parent else None,
             run_id=run_id,
-            depth=parent.depth + 1,
-            owned=parent.owned,
+            depth=parent.depth + 1 if parent else 1,
+            owned=requester.trusted and (parent is None or parent.owned),
             cwd=str(admitted.cwd) if admitted.cwd else None,
             **fork,
         )
-        run = runs.create(
+        return runs.create(
             tx,
             id=run_id,
             kind=KIND,
+            lane=LANE,
             session_id=session.id,
             session_key=session.key,
-            requester_id=parent.id,
-            requester_key=parent.key,
+            requester_id=parent.id if parent else "",
+            requester_key=parent.key if parent else "",
             parent_run_id=requester.run.id if requester.run else None,
             route=requester.route,
             agent_id=agent.id,
@@ -110,10 +130,9 @@ class Spawner:
             output_schema=args.output_schema,
             denied_tools=sorted(self._denied(requester, agent)) or None,
             status=Status.QUEUED,
-            **links,
+            **columns,
+            **(links or {}),
         )
-        self.begin(tx, session, run, args.task)
-        return run
 
     def begin(self, tx: Transaction, session: Session, run: Run, message: str) -> None:
         """Gives a run its first message and asks for its activation."""
@@ -124,7 +143,9 @@ class Spawner:
     def _denied(self, requester: Requester, agent: Agent) -> frozenset[str]:
         """What the child lacks because its requester does (spec/subagents.md 11)."""
         known = self._registry.tools
-        own = requester.session
+        own = requester.conversation
+        if own is None:
+            return frozenset(known) & (frozenset[str]() if requester.trusted else UNTRUSTED)
         if agent.id == own.agent_id:
             has = self._registry.gateway.settings.toolset(own, requester.run).tools
             return frozenset(known) - frozenset(has)
@@ -133,7 +154,7 @@ class Spawner:
 
     def _compacts(self, tx: Transaction, requester: Requester, args: SpawnArguments, admitted: Admitted) -> bool:
         """Whether a forked transcript is over half of the child's window, so that it is summarised first."""
-        if args.context != "fork":
+        if args.context != "fork" or requester.session is None:
             return False
         rows = transcript.load(tx, requester.session.id, after=0, upto=requester.upto)
         return fork_too_large(prompt_messages(rows, admitted.model.ref), admitted.model.ref)
@@ -170,6 +191,13 @@ class Spawner:
 def _fork(tx: Transaction, requester: Requester) -> dict[str, int | str]:
     """A reference to the requester's transcript; the child's own rows are numbered after it."""
     session = requester.session
+    if session is None:
+        raise Refused('context "fork" needs a conversation to fork; this task was submitted from outside of any')
+    return fork_of(tx, session, requester.upto)
+
+
+def fork_of(tx: Transaction, session: Session, upto: int) -> dict[str, int | str]:
+    """A reference to a transcript up to a seq, from its last compaction on."""
     first = 1
     if session.summary_seq is not None:
         summary = transcript.page(tx, session.id, limit=1, after=session.summary_seq - 1)
@@ -177,6 +205,6 @@ def _fork(tx: Transaction, requester: Requester) -> dict[str, int | str]:
     return {
         "fork_session_id": session.id,
         "fork_from": first,
-        "fork_upto": requester.upto,
-        "next_seq": requester.upto + 1,
+        "fork_upto": upto,
+        "next_seq": upto + 1,
     }

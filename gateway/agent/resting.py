@@ -31,8 +31,8 @@ class Resting:
     def admissible(self, tx: Transaction, session: Session, run: Run | None) -> list[inbox.Row]:
         """The rows that may enter now (spec/architecture.md, protocol 1; spec/channels.md 4)."""
         rows = inbox.pending(tx, session.id)
-        if not rows:
-            return rows
+        if not rows or (run is not None and run.open and self._not_yet(tx, run)):
+            return []
         mode = session.queue_mode or self.config().messages.queue.mode
         if session.turn_seq is not None:
             rows = [row for row in rows if row.route in (None, session.turn_route)]
@@ -46,6 +46,12 @@ class Resting:
             first = next((row.id for row in rows if row.kind == "user"), None)
             rows = [row for row in rows if row.kind != "user" or row.id == first]
         return rows
+
+    def _not_yet(self, tx: Transaction, run: Run) -> bool:
+        """Whether a run may not begin: it is delayed, or was submitted with children that it waits for."""
+        if run.status is Status.DELAYED:
+            return True
+        return run.started_at is None and run.status is Status.WAITING and runs.count_open(tx, run.session_id) > 0
 
     def end_turn(self, tx: Transaction, session: Session) -> None:
         """Ends the turn of a session that the caller owns, and releases it."""

@@ -6,7 +6,7 @@ keeps its stored `resolvedModel`. What depends on the configuration alone (tools
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -18,6 +18,7 @@ from gateway.agent.resolve import default_model, fallback_models, find_model
 from gateway.agent.toolset import Toolset
 from gateway.approvals import ApprovalBook, Call
 from gateway.config import Agent, Config, UnknownAgent, UnknownModel
+from gateway.config.agents import SubagentDef
 from gateway.plugins import Registry
 from gateway.posting import Posting
 from gateway.store.database import Database, Transaction
@@ -42,6 +43,8 @@ class Setting:
     tools: Toolset
     cwd: Path
     streams: bool
+    definitions: Mapping[str, SubagentDef]
+    """Named kinds of sub-agents (`agents.subagentDefs`)."""
 
     @property
     def overhead(self) -> int:
@@ -92,6 +95,7 @@ class Settings:
             self.toolset(session, run),
             Path(session.cwd) if session.cwd else agent.workspace,
             (run is None or not run.open) and self._posting.capabilities(session.turn_route).streaming,
+            config.agents.subagent_defs,
         )
 
     def toolset(self, session: Session, run: Run | None) -> Toolset:
@@ -113,7 +117,10 @@ class Settings:
         if run is None or run.kind not in self._registry.run_kinds:
             return frozenset()
         kind = self._registry.run_kinds[run.kind]
-        return kind.denied_tools(self._config(), session) | frozenset(run.denied_tools or ())
+        denied = kind.denied_tools(self._config(), session) | frozenset(run.denied_tools or ())
+        if run.allowed_tools is None:
+            return denied
+        return denied | (frozenset(self._registry.tools) - policy.matching(self._registry.tools, run.allowed_tools))
 
     async def system_prompt(self, setting: Setting, session: Session, run: Run | None) -> str:
         """The system prompt of a session."""

@@ -142,8 +142,10 @@ class Turn:
         if isinstance(setting, str):
             await self.fail(setting, "setting", Outcome.ERROR)
             return True
-        if (made := self._calls_made()) >= setting.agent.max_turns:
-            text = f"it made {made} model calls without coming to an end (agents.defaults.maxTurns)"
+        most = self._talk.run.max_turns if self._talk.run else None
+        if (made := self._calls_made()) >= (most or setting.agent.max_turns):
+            key = "maxTurns of the job" if most else "agents.defaults.maxTurns"
+            text = f"it made {made} model calls without coming to an end ({key})"
             await self.fail(text, "max_turns", Outcome.ERROR)
             return True
         answer = await self._ask(setting)

@@ -144,11 +144,29 @@ class AgentEntry(AgentSettings):
     id: AgentId = Field(description="Its id: letters, digits, “-” and “_”; upper and lower case are the same.")
 
 
+class SubagentDef(Section):
+    """A named kind of sub-agent, for jobs (`--subagent-def`); what it leaves out is as for any sub-agent."""
+
+    prompt: Name | None = Field(default=None, description="What it is and how it works; goes into its system prompt.")
+    agent_id: AgentId | None = Field(default=None, description="The agent that it runs as.")
+    tools: tuple[Name, ...] | None = Field(default=None, description="Only these tools.")
+    model: Name | None = Field(default=None, description="Its model.")
+    thinking: Thinking | None = Field(default=None, description="Its thinking level.")
+    max_turns: Whole | None = Field(default=None, ge=1, le=10_000, description="Model calls before it is ended.")
+    run_timeout_seconds: Whole | None = Field(
+        default=None, ge=0, le=31_536_000, description="Seconds after which it is ended; 0 = no limit."
+    )
+    budget_usd: Usd | None = Field(default=None, description="Most that one may spend, in USD.")
+
+
 class AgentsConfig(Section):
     """Who answers."""
 
     defaults: AgentDefaults = Field(default=AgentDefaults(), description="What holds for every agent.")
     list: tuple[AgentEntry, ...] = Field(
         default=(), description="The agents; with none there is one with the id `main`."
+    )
+    subagent_defs: dict[str, SubagentDef] = Field(
+        default={}, description="Named kinds of sub-agents, by a name of your choice."
     )
     entries: dict[AgentId, AgentSettings] = Field(default={}, description="The same as a record: the key is the id.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.http import admin, health, messages, openai, platforms, runs, sessions, stream
+from gateway.http import admin, health, jobs, messages, openai, platforms, runs, sessions, stream
 
 
 def routes() -> list[web.RouteDef]:
@@ -25,6 +25,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/runs", runs.list_runs),
         web.get("/api/runs/{id}", runs.show_run),
         web.get("/api/runs/{id}/log", runs.show_log),
+        *jobs.routes(),
         web.get("/api/commands", admin.list_commands),
         web.get("/api/outbox", admin.list_posts),
         web.post("/api/outbox/{id:[0-9]{1,18}}/retry", admin.retry_post),

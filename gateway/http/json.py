@@ -56,7 +56,7 @@ async def read_body(request: web.Request, model: type[B]) -> B:
     try:
         return model.model_validate_json(raw.strip() or b"{}")
     except ValidationError as error:
-        raise _refusal(error, model, "body") from None
+        raise refusal(error, model, "body") from None
 
 
 def read_query(request: web.Request, model: type[B]) -> B:
@@ -68,10 +68,11 @@ def read_query(request: web.Request, model: type[B]) -> B:
     try:
         return model.model_validate_strings(dict(request.query))
     except ValidationError as error:
-        raise _refusal(error, model, "query") from None
+        raise refusal(error, model, "query") from None
 
 
-def _refusal(error: ValidationError, model: type[BaseModel], where: str) -> ApiError:
+def refusal(error: ValidationError, model: type[BaseModel], where: str) -> ApiError:
+    """What is wrong with a body or query, naming the field."""
     found = error.errors(include_url=False, include_context=False)
     # A field that is unknown is often the one that is missing, mistyped.
     first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])

@@ -125,9 +125,7 @@ class Jobs:
         """Whether a job may run now. One that is woken too early, or twice, is none the worse for it."""
         if run.paused or run.status is Status.DELAYED:
             return False
-        if run.status is Status.WAITING:
-            return not tree.must_wait(tx, run)
-        return not (run.started_at is None and tree.blocked(tx, run))
+        return run.status is not Status.WAITING or not tree.must_wait(tx, run)
 
     def _settle(self, tx: Transaction, run: Run) -> None:
         """A job without work of its own: it ends when its children have."""

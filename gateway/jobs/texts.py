@@ -94,6 +94,16 @@ def tokens(run: Run) -> str:
     return f"{count(total.input)} in / {count(total.output)} out{cached}{cost}"
 
 
+def changed(run: Run, name: str, number: int) -> str:
+    """What a stop, a pause or a resume has done."""
+    words = {"stop": ("⏹", "stopped"), "pause": ("⏸", "paused"), "resume": ("▶️", "resumed")}
+    icon, word = words[name]
+    if not number:
+        return f"{icon} Job #{run.number} is {state_word(run)}; nothing was {word}."
+    below = f" and {number - 1} below it" if number > 1 else ""
+    return f"{icon} Job #{run.number}{below} {word}."
+
+
 def report(run: Run, children: Sequence[Run], reason: str | None, now: int) -> str:
     """One job as the reference reports it."""
     lines = [f"Job #{run.number} ({name_of(run)}) — {state_word(run)}"]

@@ -192,7 +192,7 @@ _CREATE = insert(runs).values(number=_NUMBER).returning(*_COLUMNS)
 _CHANGE = update(runs).where(_IS_IT)
 _TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).returning(*_COLUMNS)
 _OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())
-_CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.created_at, runs.c.id)
+_CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.number)
 _COUNT_OPEN = select(func.count()).where(_ASKED_FOR, _OPEN)
 _COUNT_ALL = select(func.count()).where(_ASKED_FOR)
 _ADD_OWN = _CHANGE.values(
@@ -270,7 +270,7 @@ def below(tx: Transaction, session_ids: list[str], *, open_only: bool = False) -
     statement = _ALL.where(runs.c.id.in_(select(cte.c.id)))
     if open_only:
         statement = statement.where(_OPEN)
-    return _all(tx, statement.order_by(runs.c.depth, runs.c.created_at, runs.c.id))
+    return _all(tx, statement.order_by(runs.c.depth, runs.c.number))
 
 
 def ancestors(tx: Transaction, run: Run) -> list[Run]:
