@@ -44,7 +44,7 @@ class Delivery:
         self._channels = channels
         self._events = events
         self._sending: dict[str, asyncio.Task[None]] = {}
-        self._alarm = Alarm("delivery", self._due, self._send_due)
+        self._alarm = Alarm("delivery", self._due, self._send_due, database.clock)
 
     def start(self) -> None:
         """Begins to send."""

@@ -34,8 +34,6 @@ class LaneNumbers(Protocol):
     def oldest_wait_seconds(self) -> float: ...
 
 
-
-
 class Metrics:
     """Counters and histograms with one plain method for each thing that happens."""
 

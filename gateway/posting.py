@@ -41,8 +41,8 @@ class Posting:
     channels: Mapping[str, Channel]
     events: EventLog
     presence: Presence
-    wake: Callable[[], None]
-    """Tells the delivery that there is something to send."""
+    wake: Callable[[Transaction], None]
+    """Tells the delivery that there is something to send, once a unit of work is committed."""
 
     def capabilities(self, route: str | Route | None) -> Capabilities:
         """What can be done on a route."""
@@ -122,7 +122,7 @@ class Posting:
         fields = {"text": card.text(), "card": card.to_json()}
         if send:
             outbox.change(tx, post_id, **fields, state=State.PENDING, attempts=0, next_at=None)
-            tx.after_commit(self.wake)
+            self.wake(tx)
         else:
             outbox.change(tx, post_id, **fields)
 
@@ -131,7 +131,7 @@ class Posting:
         post = outbox.streaming(tx, session.id)
         if post is not None and (post.streamed or self._relays(post.route)):
             outbox.change(tx, post.id, kind="retract", state=State.PENDING)
-            tx.after_commit(self.wake)
+            self.wake(tx)
         elif post is not None:
             outbox.remove(tx, post.id)
         tx.after_commit(lambda: self.events.finish(session.key))
@@ -149,7 +149,7 @@ class Posting:
             delivered = tx.now if state is State.DELIVERED else None
             outbox.change(tx, post.id, route=route, text=first, state=state, seq=seq, delivered_at=delivered)
             if state is State.PENDING:
-                tx.after_commit(self.wake)
+                self.wake(tx)
         for piece in more:
             self._add(tx, session, route, piece, seq)
         return post.id
@@ -183,7 +183,7 @@ class Posting:
     ) -> Post:
         state = self._state(route)
         if state is State.PENDING:
-            tx.after_commit(self.wake)
+            self.wake(tx)
         return outbox.add(
             tx,
             session_id=session.id if session else "",

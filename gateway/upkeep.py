@@ -44,9 +44,9 @@ class Upkeep:
         self._recovery = recovery
         self._events = events
         self._alarms = (
-            Alarm("inbox", self._next_row, self.enqueue_unfinished),
-            Alarm("deadlines", self._next_deadline, self._end_overdue),
-            *(Alarm(chore.name, chore.next_due, chore.work) for chore in chores),
+            Alarm("inbox", self._next_row, self.enqueue_unfinished, database.clock),
+            Alarm("deadlines", self._next_deadline, self._end_overdue, database.clock),
+            *(Alarm(chore.name, chore.next_due, chore.work, database.clock) for chore in chores),
         )
         self._net = Alarm("sweep", self._never, self._sweep)
         self._beginning: asyncio.Task[None] | None = None
@@ -126,6 +126,7 @@ class Upkeep:
     async def _sweep(self) -> None:
         await self._database.run(self._recovery.sweep)
         await self._database.run(self._events.prune)
+        await self._database.run(self._lanes.tidy)
         await self.enqueue_unfinished()
 
     def _enqueue_all(self, tx: Transaction, waiting: Sequence[tuple[str, str, bool]]) -> None:

@@ -41,7 +41,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """What the gateway measures, for Prometheus."""
     gateway = request.app[GATEWAY]
-    page = gateway.metrics.page(await gateway.lanes.stats())
+    page = gateway.metrics.page(await gateway.database.read(gateway.lanes.stats))
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
 
@@ -56,7 +56,7 @@ async def status(request: web.Request) -> web.Response:
             "waiting": lane.waiting,
             "oldestWaitSeconds": round(lane.oldest_wait_seconds, 3),
         }
-        for name, lane in (await gateway.lanes.stats()).items()
+        for name, lane in (await gateway.database.read(gateway.lanes.stats)).items()
     }
     return answer(
         {

@@ -66,7 +66,7 @@ async def list_runs(request: web.Request) -> web.Response:
 
     found, now = await gateway.database.read(page)
     following = cursor_after(found[-1].created_at, found[-1].id) if len(found) == query.limit else None
-    places = await gateway.lanes.positions([run.session_id for run in found])
+    places = await gateway.database.read(gateway.lanes.positions, [run.session_id for run in found])
     return answer({"runs": [run_json(gateway, run, now, places) for run in found], "next": following})
 
 
@@ -79,7 +79,7 @@ async def show_run(request: web.Request) -> web.Response:
         return run, runs.children(tx, run.session_id), tx.now
 
     run, children, now = await gateway.database.read(load)
-    places = await gateway.lanes.positions([each.session_id for each in (run, *children)])
+    places = await gateway.database.read(gateway.lanes.positions, [each.session_id for each in (run, *children)])
     below = [run_json(gateway, child, now, places) for child in children]
     return answer({**run_json(gateway, run, now, places), "children": below})
 

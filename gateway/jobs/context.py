@@ -36,7 +36,7 @@ class Context:
         """Set while the job is paused; of a kind that freezes what it has started."""
         self.poked = asyncio.Event()
         """Set when something about the job has changed: it was paused, resumed, or has a message."""
-        self.processes = StoreLedger(database, session.id)
+        self.processes = StoreLedger(database, session.id, registry.gateway.instance)
         self._registry = registry
         self._database = database
         self._session = session

@@ -77,11 +77,11 @@ class Lanes(Protocol):
         """How many may run at once in a lane."""
         ...
 
-    async def stats(self) -> Mapping[str, LaneStats]:
+    def stats(self, tx: Transaction) -> Mapping[str, LaneStats]:
         """Every lane at this moment, over all processes."""
         ...
 
-    async def positions(self, session_ids: Sequence[str]) -> Mapping[str, int]:
+    def positions(self, tx: Transaction, session_ids: Sequence[str]) -> Mapping[str, int]:
         """The places of those of the sessions that wait in their lanes' queues, 1 for the next."""
         ...
 
@@ -89,8 +89,21 @@ class Lanes(Protocol):
         """(id, lane, started) of the sessions that have something to do and that nobody has been asked for."""
         ...
 
+    def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
+        """Frees the slots of a process that is dead; returns (id, lane) of the sessions that it was asked for."""
+        ...
+
+    def tidy(self, tx: Transaction) -> None:
+        """Every now and then: slots that nobody uses are freed."""
+        ...
+
     def is_running(self, session_id: str) -> bool:
         """Whether the session is being activated in this process."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """The process is about to stop."""
         ...
 
     def is_draining(self, session_id: str) -> bool:

@@ -117,7 +117,7 @@ class LocalLanes:
         """See `Lanes.cap`."""
         return self._lanes[lane].cap
 
-    async def stats(self) -> Mapping[str, LaneStats]:
+    def stats(self, tx: Transaction) -> Mapping[str, LaneStats]:
         """See `Lanes.stats`."""
         now = time.monotonic()
         return {
@@ -125,19 +125,19 @@ class LocalLanes:
                 lane.cap,
                 len(lane.running),
                 len(lane.waiting),
-                max((now - item.since for item in lane.waiting.values()), default=0.0),
+                max((now - item.since for item in list(lane.waiting.values())), default=0.0),
             )
             for name, lane in self._lanes.items()
         }
 
-    async def positions(self, session_ids: Sequence[str]) -> Mapping[str, int]:
+    def positions(self, tx: Transaction, session_ids: Sequence[str]) -> Mapping[str, int]:
         """See `Lanes.positions`."""
         found: dict[str, int] = {}
         for lane in self._lanes.values():
             for session_id in session_ids:
                 mine = lane.waiting.get(session_id)
                 if mine is not None:
-                    found[session_id] = 1 + sum(1 for item in lane.waiting.values() if item < mine)
+                    found[session_id] = 1 + sum(1 for item in list(lane.waiting.values()) if item < mine)
         return found
 
     def restrict(self, session_id: str | None) -> None:
@@ -157,6 +157,13 @@ class LocalLanes:
     def unasked(self, tx: Transaction) -> list[tuple[str, str, bool]]:
         """See `Lanes.unasked`."""
         return [each for each in sessions.unfinished(tx) if not self.is_running(each[0])]
+
+    def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
+        """See `Lanes.give_up`: the slots have gone with their process."""
+        return []
+
+    def tidy(self, tx: Transaction) -> None:
+        """See `Lanes.tidy`."""
 
     def is_draining(self, session_id: str) -> bool:
         """See `Lanes.is_draining`."""

@@ -33,6 +33,7 @@ MOST_AT_ONCE = 16
 """Rows that are picked in one unit of work."""
 ALONE_CHECK_SECONDS = 0.2
 RETRY_SECONDS = 1.0
+KEPT = "lanes"
 
 OnStart = Callable[[str, float], None]
 log = logging.getLogger(__name__)
@@ -105,12 +106,13 @@ class PostgresLanes:
         self._alone: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._draining = False
+        self._audit = False
         self._pump: asyncio.Task[None] | None = None
         self._watchers: dict[str, Callable[[], None]] = {}
         bus.on_channel(queue.CHANNEL, self._wake.set)
         bus.on("cancel", self._heard_cancel)
         bus.on("poke", self._heard_poke)
-        bus.on_return(self._wake.set)
+        bus.on_return(self._returned_to)
 
     # ---- in units of work ----
 
@@ -140,8 +142,13 @@ class PostgresLanes:
         found = sessions.unfinished(tx, unclaimed=True)
         return [each for each in found if each[0] not in known]
 
+    def tidy(self, tx: Transaction) -> None:
+        """See `Lanes.tidy`."""
+        queue.remove(_raw(tx), [item.id for item in queue.picked_by_nobody(_raw(tx))])
+        queue.clear_log(_raw(tx))
+
     def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
-        """Frees the seats of a process that is dead; returns (id, lane) of the sessions that it was asked for."""
+        """See `Lanes.give_up`."""
         items = queue.picked_by(_raw(tx), worker_id)
         queue.remove(_raw(tx), [item.id for item in items])
         return [(item.session_id, item.lane) for item in items]
@@ -172,15 +179,16 @@ class PostgresLanes:
         """See `Lanes.cap`."""
         return self._caps.get(lane, 0)
 
-    async def stats(self) -> Mapping[str, LaneStats]:
-        """See `Lanes.stats`."""
-        found = await self._database.read(_waiting)
-        none = (0, 0, 0.0)
-        return {name: LaneStats(cap, *found.get(name, none)) for name, cap in self._caps.items()}
+    def stats(self, tx: Transaction) -> Mapping[str, LaneStats]:
+        """See `Lanes.stats`. Looked up once in a unit of work."""
+        if KEPT not in tx.kept:
+            found, none = queue.waiting(_raw(tx)), (0, 0, 0.0)
+            tx.kept[KEPT] = {name: LaneStats(cap, *found.get(name, none)) for name, cap in self._caps.items()}
+        return tx.kept[KEPT]
 
-    async def positions(self, session_ids: Sequence[str]) -> Mapping[str, int]:
+    def positions(self, tx: Transaction, session_ids: Sequence[str]) -> Mapping[str, int]:
         """See `Lanes.positions`."""
-        return await self._database.read(_positions, list(session_ids)) if session_ids else {}
+        return queue.positions(_raw(tx), session_ids) if session_ids else {}
 
     def is_running(self, session_id: str) -> bool:
         """See `Lanes.is_running`."""
@@ -232,7 +240,17 @@ class PostgresLanes:
             if running.task is not None:
                 running.task.cancel()
 
+    @property
+    def caps(self) -> Mapping[str, int]:
+        """Each lane's cap."""
+        return self._caps
+
     # ---- the pump ----
+
+    def _returned_to(self) -> None:
+        """The server may have forgotten the last half second."""
+        self._audit = True
+        self._wake.set()
 
     async def _work(self) -> None:
         while True:
@@ -240,9 +258,11 @@ class PostgresLanes:
             self._wake.clear()
             ended, self._ended = self._ended, []
             returned, self._returned = self._returned, []
+            audit, self._audit = self._audit, False
             try:
-                picked = await self._database.run_relaxed(self._turn_over, ended, returned, *self._room())
+                picked = await self._database.run_relaxed(self._turn_over, ended, returned, audit, *self._room())
             except StoreError:
+                self._audit = True
                 log.exception("the lanes wait for the database")
                 self._ended, self._returned = [*ended, *self._ended], [*returned, *self._returned]
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
@@ -259,11 +279,21 @@ class PostgresLanes:
         return caps, min(free, MOST_AT_ONCE)
 
     def _turn_over(
-        self, tx: Transaction, ended: list[_Running], returned: list[Item], caps: dict[str, int], most: int
+        self,
+        tx: Transaction,
+        ended: list[_Running],
+        returned: list[Item],
+        audit: bool,
+        caps: dict[str, int],
+        most: int,
     ) -> Picked:
         """Gives back what has ended, and picks anew."""
         if ended or returned:
             self._give_back(tx, ended, returned)
+        if audit:
+            known = self._mine()
+            mine = queue.picked_by(_raw(tx), self._own_id)
+            queue.remove(_raw(tx), [item.id for item in mine if item.id not in known])
         if most < 1 or not caps:
             return Picked([], frozenset())
         for lane in sorted(caps):
@@ -280,6 +310,12 @@ class PostgresLanes:
         queue.remove(_raw(tx), [*(each.item.id for each in ended), *(item.id for item in returned)])
         for item in returned:
             self.enqueue(tx, item.lane, item.session_id, RESUMED)
+
+    def _mine(self) -> set[int]:
+        """The rows that this process has picked and not given back."""
+        waiting = [*self._suspects, *self._held, *self._returned]
+        begun = [item for each in [*self._running.values(), *self._ended] for item in (each.item, *each.kept)]
+        return {item.id for item in [*waiting, *begun]}
 
     def _settle(self, ended: list[_Running]) -> None:
         for each in ended:
@@ -387,11 +423,3 @@ def _raw(tx: Transaction) -> psycopg.Connection[Any]:
     if not isinstance(tx, PostgresTransaction):
         raise TypeError("lanes over several processes need PostgreSQL")
     return tx.raw
-
-
-def _waiting(tx: Transaction) -> dict[str, tuple[int, int, float]]:
-    return queue.waiting(_raw(tx))
-
-
-def _positions(tx: Transaction, session_ids: list[str]) -> dict[str, int]:
-    return queue.positions(_raw(tx), session_ids)

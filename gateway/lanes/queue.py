@@ -111,9 +111,7 @@ def enqueue(raw: psycopg.Connection[Any], lane: str, session_id: str, priority: 
     """
     queries = SyncQueries(SyncPsycopgDriver(raw), qbq=_statements())
     payload = session_id.encode()
-    made = queries.enqueue(
-        lane, payload, -priority, dedupe_key=session_id, on_conflict="update_priority"
-    )
+    made = queries.enqueue(lane, payload, -priority, dedupe_key=session_id, on_conflict="update_priority")
     if made and _is_picked(raw, int(made[0])):
         # Whoever has picked it may have looked at the session already: this wish needs a row of its own.
         queries.enqueue(lane, payload, -priority, dedupe_key=f"{session_id}:{uuid.uuid4()}", on_conflict="skip")
@@ -153,13 +151,22 @@ def remove(raw: psycopg.Connection[Any], ids: Sequence[int]) -> None:
 
 def picked_by(raw: psycopg.Connection[Any], worker: str) -> list[Item]:
     """The rows that a process has taken."""
-    found = f"select * from {TABLE} where queue_manager_id = $1 order by id"  # noqa: S608 - our own name
+    found = f"select * from {TABLE} where queue_manager_id = $1 order by id"
     return [_item(row) for row in _fetch(raw, found, _manager(worker))]
+
+
+def picked_by_nobody(raw: psycopg.Connection[Any]) -> list[Item]:
+    """The rows that were taken by processes which are no longer there."""
+    found = (
+        f"select * from {TABLE} where queue_manager_id is not null "
+        "and queue_manager_id::text not in (select id from workers) order by id"
+    )
+    return [_item(row) for row in _fetch(raw, found)]
 
 
 def forget(raw: psycopg.Connection[Any], session_id: str) -> None:
     """Nobody is to be asked for a session any more that waits."""
-    raw.execute(f"delete from {TABLE} where dedupe_key = %s and status = 'queued'".encode(), [session_id])  # noqa: S608
+    raw.execute(f"delete from {TABLE} where dedupe_key = %s and status = 'queued'".encode(), [session_id])
 
 
 def clear_log(raw: psycopg.Connection[Any]) -> None:
@@ -170,7 +177,7 @@ def clear_log(raw: psycopg.Connection[Any]) -> None:
 def waiting(raw: psycopg.Connection[Any]) -> dict[str, tuple[int, int, float]]:
     """Of each lane: how many run, how many wait, and how long the oldest has waited, in seconds."""
     rows = raw.execute(
-        f"select entrypoint, count(*) filter (where status = 'picked'), count(*) filter (where status = 'queued'), "  # noqa: S608
+        f"select entrypoint, count(*) filter (where status = 'picked'), count(*) filter (where status = 'queued'), "
         f"coalesce(extract(epoch from now() - min(created) filter (where status = 'queued')), 0) "
         f"from {TABLE} group by entrypoint".encode()
     ).fetchall()
@@ -179,22 +186,22 @@ def waiting(raw: psycopg.Connection[Any]) -> dict[str, tuple[int, int, float]]:
 
 def positions(raw: psycopg.Connection[Any], session_ids: Sequence[str]) -> dict[str, int]:
     """The places of those of the sessions that wait, each in its lane."""
-    rows = raw.execute(
-        "select dedupe_key, place from ("
+    places = (
         "select dedupe_key, row_number() over (partition by entrypoint order by priority desc, id) as place "
-        f"from {TABLE} where status = 'queued') as queued where dedupe_key = any(%s)".encode(),  # noqa: S608
-        [list(session_ids)],
+        f"from {TABLE} where status = 'queued'"
     )
+    wanted = f"select dedupe_key, place from ({places}) as queued where dedupe_key = any(%s)"
+    rows = raw.execute(wanted.encode(), [list(session_ids)])
     return {str(row[0]): int(row[1]) for row in rows}
 
 
 def known(raw: psycopg.Connection[Any]) -> set[str]:
     """The sessions that wait or have been picked."""
-    return {bytes(row[0]).decode() for row in raw.execute(f"select payload from {TABLE}".encode())}  # noqa: S608
+    return {bytes(row[0]).decode() for row in raw.execute(f"select payload from {TABLE}".encode())}
 
 
 def _is_picked(raw: psycopg.Connection[Any], row_id: int) -> bool:
-    row = raw.execute(f"select status = 'picked' from {TABLE} where id = %s".encode(), [row_id]).fetchone()  # noqa: S608
+    row = raw.execute(f"select status = 'picked' from {TABLE} where id = %s".encode(), [row_id]).fetchone()
     return row is not None and bool(row[0])
 
 

@@ -55,6 +55,8 @@ class Transaction:
         self.connection = connection
         self.now = now
         self.callbacks: list[Callable[[], None]] = []
+        self.kept: dict[str, Any] = {}
+        """What parts of the program gather in the course of this unit, by their names."""
         self.last_words: list[Callable[[], None]] = []
         """What is done right before the commit, in this transaction."""
 
@@ -131,6 +133,10 @@ class Database(Protocol):
         Raises:
             StoreError: as in `run`.
         """
+        ...
+
+    def clock(self) -> float:
+        """The database's time now (milliseconds), as well as it is known without asking: to wait by."""
         ...
 
     def in_order(self, key: str) -> AbstractAsyncContextManager[None]:

@@ -147,6 +147,8 @@ class PostgresDatabase:
         self._orders: dict[str, tuple[asyncio.Lock, int]] = {}
         self._closed = False
         self._moments = threading.Lock()
+        self._ahead = 0.0
+        """By how much the server's clock is ahead of this machine's (milliseconds)."""
         self._last = 0
         """The moment of the unit before."""
 
@@ -174,6 +176,10 @@ class PostgresDatabase:
         if done.error is not None:
             raise done.error
         return done.value
+
+    def clock(self) -> float:
+        """See `Database.clock`."""
+        return time.time() * 1000 + self._ahead
 
     @asynccontextmanager
     async def in_order(self, key: str) -> AsyncGenerator[None]:
@@ -206,9 +212,7 @@ class PostgresDatabase:
             self._drop(connection)
         self._engine.dispose()
 
-    async def _ask(
-        self, begin: bytes, unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> T:
+    async def _ask(self, begin: bytes, unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
         if self._closed:
             raise StoreError(f"database {server_of(self.url)}: it is closed")
         future: asyncio.Future[T] = self._loop.create_future()
@@ -278,6 +282,7 @@ class PostgresDatabase:
             pass
         row = cursor.fetchone()
         now = int(row[0]) if row else 0
+        self._ahead = now - time.time() * 1000
         return now if begin is _READ else self._moment(now)
 
     def _sorted(self, error: BaseException, *, committing: bool) -> BaseException:

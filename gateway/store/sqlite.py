@@ -146,6 +146,10 @@ class SqliteDatabase:
         """See `Database.read`."""
         return await self._loop.run_in_executor(self._readers, self._read, partial(call, unit, args, kwargs))
 
+    def clock(self) -> float:
+        """See `Database.clock`."""
+        return time.time() * 1000
+
     def in_order(self, key: str) -> AbstractAsyncContextManager[None]:
         """See `Database.in_order`: they always are."""
         return nullcontext()

@@ -103,9 +103,7 @@ def claimed(tx: Transaction, worker_id: str) -> list[str]:
 def ownerless(tx: Transaction) -> list[str]:
     """The ids by which sessions are claimed that belong to no process on the list."""
     known = select(workers.c.id)
-    found = select(sessions.c.claimed_by).where(
-        sessions.c.claimed_by.is_not(None), sessions.c.claimed_by.not_in(known)
-    )
+    found = select(sessions.c.claimed_by).where(sessions.c.claimed_by.is_not(None), sessions.c.claimed_by.not_in(known))
     return [str(row[0]) for row in tx.execute(found.distinct())]
 
 

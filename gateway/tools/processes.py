@@ -54,9 +54,7 @@ class StoreLedger:
     async def record(self, pgid: int) -> int:
         """See `ProcessLedger.record`."""
         started = start_time(pgid) or "gone"
-        return await self._database.run(
-            record_process, self._session_id, pgid, started, machine_id(), self._worker_id
-        )
+        return await self._database.run(record_process, self._session_id, pgid, started, machine_id(), self._worker_id)
 
     async def forget(self, entry: int) -> None:
         """See `ProcessLedger.forget`."""

@@ -33,6 +33,7 @@ from gateway.plugins import Plugin
 from gateway.store.database import Database
 from gateway.store.migrate import migrate
 from gateway.store.open import open_database
+from tests.support import databases
 from tests.support.model_script import Answer, Call, Reply, Rule, Seen, calls, say, text_of
 from tests.support.model_server import ScriptedModelServer
 
@@ -331,6 +332,7 @@ async def pilot(
     plugins: Mapping[str, Plugin] | None = None,
     model: ScriptedModelServer | None = None,
     start: bool = True,
+    postgres: bool = databases.ON_POSTGRES,
 ) -> AsyncGenerator[Pilot]:
     """A gateway with its models; both are stopped at the end, and a request that broke a provider's rules is a fault.
 
@@ -340,10 +342,12 @@ async def pilot(
         plugins: plugins beside the installed ones.
         model: a server that runs already, instead of a new one.
         start: False leaves starting to the test.
+        postgres: works on PostgreSQL.
     """
     async with aiohttp.ClientSession() as http, _served(model) as server:
         p = Pilot(folder, server, http)
-        _prepare(p.paths, merged(base_config(server), config or {}))
+        usual = merged(base_config(server), {"database": databases.section(p.paths.state, postgres=postgres)})
+        _prepare(p.paths, merged(usual, config or {}))
         try:
             p.plugins = plugins or {}
             if start:

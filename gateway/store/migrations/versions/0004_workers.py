@@ -27,3 +27,4 @@ def upgrade() -> None:
     )
     op.add_column("processes", sa.Column("worker_id", sa.Text(), nullable=True))
     op.add_column("approvals", sa.Column("heard", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    op.execute("update approvals set heard = true where state <> 'pending'")

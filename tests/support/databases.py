@@ -1,0 +1,46 @@
+"""Which database the tests run on: SQLite, or with `LANEWAY_TEST_DATABASE=postgres` PostgreSQL.
+
+Each state folder has a database of its own, which lives until the end of the test. A test that is about one of the two
+asks for it by name; all others take what they are given.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.support.postgres import PostgresServer
+
+VARIABLE = "LANEWAY_TEST_DATABASE"
+ON_POSTGRES = os.environ.get(VARIABLE, "sqlite") == "postgres"
+_made: dict[Path, str] = {}
+
+
+@cache
+def server() -> PostgresServer:
+    """The PostgreSQL of this test session, started when it is first asked for."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(PostgresServer.start())
+
+
+def url_of(state: Path, *, migrated: bool = True) -> str:
+    """The database that belongs to a state folder; made when it is first asked for."""
+    if state not in _made:
+        _made[state] = server().migrated() if migrated else server().create()
+    return _made[state]
+
+
+def section(state: Path, *, postgres: bool = ON_POSTGRES) -> dict[str, Any]:
+    """The section `database` of a test's configuration."""
+    return {"durability": "process", **({"url": url_of(state)} if postgres else {})}
+
+
+def drop_made() -> None:
+    """At the end of a test: removes its databases."""
+    while _made:
+        server().drop(_made.popitem()[1])
