@@ -226,8 +226,19 @@ class Gateway:
         await self.events.close()
         await self.http.stop()
         await self.company.stop()
+        await self.close_clients()
+
+    async def close_clients(self) -> None:
+        """Ends what is connected to the outside world, and what is done beside everything else."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self.models.close()
         await self._fetcher.close()
+
+    def prepare_models_later(self) -> None:
+        """Imports what the configured models need, beside everything else."""
+        self._spawn(self._prepare_models(), "prepare-models")
 
     async def reload(self) -> ReloadResult:
         """Reads the configuration again: all or nothing; a run keeps its stored model."""
@@ -239,8 +250,9 @@ class Gateway:
         restart = diff_restart(self.config, config)
         self.config = config
         self._redactor = self._make_redactor(config)
-        await self.company.tell_caps(self._caps(config))
-        self.bus.say("reload")
+        if self.role.is_gateway:
+            await self.company.tell_caps(self._caps(config))
+            self.bus.say("reload")
         self._spawn(self._prepare_models(), "prepare-models")
         log.info("the configuration is reloaded")
         return ReloadResult(True, restart_needed=restart)

@@ -23,6 +23,7 @@ from gateway.config.load import CONFIG_VARIABLE
 
 CORE: Mapping[str | None, str] = {
     "start": "gateway.cli.service",
+    "worker": "gateway.cli.service",
     "status": "gateway.cli.service",
     "reload": "gateway.cli.service",
     "init": "gateway.cli.service",

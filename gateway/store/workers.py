@@ -100,6 +100,12 @@ def claimed(tx: Transaction, worker_id: str) -> list[str]:
     return [str(row[0]) for row in tx.execute(found.order_by(sessions.c.depth, sessions.c.id)).all()]
 
 
+def busy(tx: Transaction) -> dict[str, int]:
+    """How many sessions each process has claimed."""
+    held = select(sessions.c.claimed_by, func.count()).where(sessions.c.claimed_by.is_not(None))
+    return {str(row[0]): int(row[1]) for row in tx.execute(held.group_by(sessions.c.claimed_by))}
+
+
 def ownerless(tx: Transaction) -> list[str]:
     """The ids by which sessions are claimed that belong to no process on the list."""
     known = select(workers.c.id)

@@ -86,7 +86,9 @@ async def http_gateway(
     async with ScriptedModelServer() as models, aiohttp.ClientSession() as http:
         paths = Paths(folder / "state")
         paths.state.mkdir(parents=True, exist_ok=True)
-        paths.config_file.write_text(json.dumps(_config(models) | {"database": databases.section(paths.state)} | dict(config or {})), "utf-8")
+        paths.config_file.write_text(
+            json.dumps(_config(models) | {"database": databases.section(paths.state)} | dict(config or {})), "utf-8"
+        )
         environ = {"HOME": str(folder), "LANEWAY_HOME": str(paths.state), "LANEWAY_OFFLINE": "1"}
         options = ServeOptions(paths, environ=environ, handle_signals=False, plugins=plugins)
         database = open_database(load_config(None, paths=paths, environ=environ))
