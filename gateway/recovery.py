@@ -16,7 +16,7 @@ from gateway.posting import Posting
 from gateway.store import moved, outbox, sessions, transcript, workers
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Status
-from gateway.store.schema import idempotency, meta
+from gateway.store.schema import idempotency, meta, rate_leases
 from gateway.store.schema import runs as runs_table
 from gateway.store.schema import sessions as table
 from gateway.store.sessions import SUSPECT_AT, Session
@@ -100,6 +100,19 @@ class Recovery:
                 waiting_since=tx.now,
             )
         )
+<<<<<<< HEAD
+=======
+        outbox.interrupted(tx)
+        tx.execute(delete(rate_leases))
+        tx.execute(delete(meta).where(meta.c.key == "alone"))
+        return Recovered(tuple(suspects), len(active))
+
+    def alone(self, tx: Transaction, session_id: str | None) -> None:
+        """Remembers which session runs alone, for the case that the process dies of it."""
+        tx.execute(delete(meta).where(meta.c.key == "alone"))
+        if session_id is not None:
+            tx.execute(meta.insert().values(key="alone", value=session_id))
+>>>>>>> main
 
     def sweep(self, tx: Transaction) -> None:
         """Every now and then: active time of waiting runs is booked, old idempotency keys go."""

@@ -61,6 +61,8 @@ class LocalLanes:
         self._only: str | None = None
         self._on_start = on_start
         self._watchers: dict[str, Callable[[], None]] = {}
+        self._stirred = asyncio.Event()
+        """Set whenever a session may have come to rest; cleared by who waits for that."""
 
     def enqueue(self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH) -> None:
         """See `Lanes.enqueue`."""
@@ -154,6 +156,7 @@ class LocalLanes:
         """Whether the session is being activated in this process."""
         return any(session_id in lane.running for lane in self._lanes.values())
 
+<<<<<<< HEAD
     def unasked(self, tx: Transaction) -> list[tuple[str, str, bool]]:
         """See `Lanes.unasked`."""
         return [each for each in sessions.unfinished(tx) if not self.is_running(each[0])]
@@ -170,6 +173,15 @@ class LocalLanes:
         return self._draining
 
     def start(self, activate: Activate, solitude: Solitude, suspects: Sequence[str] = ()) -> None:
+=======
+    async def at_rest(self, session_id: str) -> None:
+        """Returns once the session neither waits nor is being activated in this process."""
+        while self.is_busy(session_id):
+            self._stirred.clear()
+            await self._stirred.wait()
+
+    def start(self, activate: Activate) -> None:
+>>>>>>> main
         """See `Lanes.start`."""
         self._activate, self._solitude = activate, solitude
         self._only = suspects[0] if suspects else None
@@ -246,6 +258,7 @@ class LocalLanes:
         if again is not None:
             self.push(again[0], session_id, again[1])
         self._fill(lane, name)
+        self._stirred.set()
         if not task.cancelled():
             task.result()  # an activation handles its own errors; anything else must not pass unseen
 
@@ -259,6 +272,7 @@ class LocalLanes:
             item = lane.waiting.pop(session_id, None)
             if item is not None:
                 item.dropped = True
+                self._stirred.set()
             task = lane.running.get(session_id)
             if task is not None:
                 task.cancel()

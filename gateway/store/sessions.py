@@ -10,7 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+<<<<<<< HEAD
 from sqlalchemy import bindparam, func, insert, select, true, update
+=======
+from sqlalchemy import bindparam, func, insert, select, union, update
+>>>>>>> main
 
 from gateway.routes import Route
 from gateway.store import rows
@@ -95,6 +99,22 @@ _TAKE_OVER = _CHANGE.values(
     fence=sessions.c.fence + 1, claimed_by=bindparam("owner"), updated_at=bindparam("now")
 ).returning(*_COLUMNS)
 _CLAIM = _TAKE_OVER.where(sessions.c.paused.is_(False), sessions.c.closed.is_(False), sessions.c.needs_user.is_(False))
+_UNFINISHED = (
+    select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
+    .where(
+        # One by one, and `> 0`, which leaves out NULL: otherwise SQLite would read the whole table.
+        sessions.c.id.in_(
+            union(
+                select(sessions.c.id).where(sessions.c.turn_seq > 0),
+                select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= bindparam("now")),
+            )
+        ),
+        sessions.c.paused.is_(False),
+        sessions.c.closed.is_(False),
+        sessions.c.needs_user.is_(False),
+    )
+    .order_by(sessions.c.created_at, sessions.c.key)
+)
 
 
 def _one(tx: Transaction, statement: Any, **parameters: Any) -> Session | None:
@@ -289,6 +309,7 @@ def subtree(tx: Transaction, session_id: str) -> list[str]:
     return [str(row[0]) for row in tx.execute(select(below.c.id))]
 
 
+<<<<<<< HEAD
 def claims_of(tx: Transaction, worker: str, session_ids: list[str]) -> list[tuple[str, str]]:
     """(id, lane) of those of the sessions that a process has claimed; they are held from here on."""
     mine = select(sessions.c.id, sessions.c.lane).where(sessions.c.claimed_by == worker, sessions.c.id.in_(session_ids))
@@ -330,6 +351,11 @@ def unfinished(tx: Transaction, *, unclaimed: bool = False) -> list[tuple[str, s
         )
         .order_by(sessions.c.created_at, sessions.c.key)
     )
+=======
+def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
+    """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first."""
+    found = tx.execute(_UNFINISHED, {"now": tx.now})
+>>>>>>> main
     return [(str(row.id), str(row.lane), row.turn_seq is not None) for row in found]
 
 

@@ -120,6 +120,7 @@ class SqliteDatabase:
         self._local = threading.local()
         self._opened: list[Connection] = []
         self._closed = False
+        self._next_commit: asyncio.Future[None] | None = None
         self._last = 0
         """The moment of the unit before."""
         self._writer.start()
@@ -153,6 +154,12 @@ class SqliteDatabase:
     def in_order(self, key: str) -> AbstractAsyncContextManager[None]:
         """See `Database.in_order`: they always are."""
         return nullcontext()
+
+    def next_commit(self) -> asyncio.Future[None]:
+        """See `Database.next_commit`."""
+        if self._next_commit is None or self._next_commit.done():
+            self._next_commit = self._loop.create_future()
+        return self._next_commit
 
     async def close(self) -> None:
         """See `Database.close`."""
@@ -192,7 +199,7 @@ class SqliteDatabase:
                     break
                 batch.append(job)
             self._commit(batch)
-            self._loop.call_soon_threadsafe(_settle, batch)
+            self._loop.call_soon_threadsafe(self._settle, batch)
             if last:
                 return
 
@@ -239,12 +246,30 @@ class SqliteDatabase:
         self._last = now if ahead <= 0 or ahead > _AHEAD_MS else self._last + 1
         return self._last
 
+    def _settle(self, batch: list[_Job]) -> None:
+        try:
+            for job in batch:
+                if job.error is None:
+                    for callback in job.callbacks:
+                        callback()
+        finally:  # a callback that breaks must not leave anybody waiting for what is committed
+            for job in batch:
+                if job.future.cancelled():
+                    continue
+                if job.error is not None:
+                    job.future.set_exception(job.error)
+                else:
+                    job.future.set_result(job.value)
+            if self._next_commit is not None and not self._next_commit.done():
+                self._next_commit.set_result(None)
+
     def _rollback(self) -> None:
         raw = self._connection.connection.driver_connection
         if isinstance(raw, sqlite3.Connection) and raw.in_transaction:
             raw.rollback()
 
 
+<<<<<<< HEAD
 def _settle(batch: list[_Job]) -> None:
     try:
         for job in batch:
@@ -259,6 +284,28 @@ def _settle(batch: list[_Job]) -> None:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.value)
+=======
+def _call(unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Transaction) -> T:
+    return unit(tx, *args, **kwargs)
+
+
+async def _settled(future: asyncio.Future[T]) -> T:
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            if future.cancelled():
+                raise
+            cancelled = error
+        except BaseException:
+            if not future.done():
+                raise
+    if cancelled is not None:
+        future.exception()  # marks it as seen: the caller is cancelled either way
+        raise cancelled
+    return future.result()
+>>>>>>> main
 
 
 def _now() -> int:

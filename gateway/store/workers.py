@@ -102,8 +102,8 @@ def claimed(tx: Transaction, worker_id: str) -> list[str]:
 
 def busy(tx: Transaction) -> dict[str, int]:
     """How many sessions each process has claimed."""
-    held = select(sessions.c.claimed_by, func.count()).where(sessions.c.claimed_by.is_not(None))
-    return {str(row[0]): int(row[1]) for row in tx.execute(held.group_by(sessions.c.claimed_by))}
+    held = select(sessions.c.claimed_by, func.count().label("number")).where(sessions.c.claimed_by.is_not(None))
+    return {str(row.claimed_by): int(row.number) for row in tx.execute(held.group_by(sessions.c.claimed_by))}
 
 
 def ownerless(tx: Transaction) -> list[str]:
