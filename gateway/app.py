@@ -46,12 +46,8 @@ from gateway.jobs.aggregate import aggregate_kind
 from gateway.jobs.control import JobControl
 from gateway.jobs.kinds import LANE as JOB_LANE
 from gateway.jobs.runner import Jobs
-<<<<<<< HEAD
-=======
 from gateway.jobs.shell import LANE as SHELL_LANE
 from gateway.jobs.shell import shell_kind
-from gateway.lanes.local import LocalLanes
->>>>>>> main
 from gateway.lifecycle import Lifecycle
 from gateway.metrics import Metrics
 from gateway.plugins import Chore, LaneSpec, Plugin, Registry, load_plugins
@@ -165,16 +161,8 @@ class Gateway:
             self.approvals.withdraw,
             self.ring,
         )
-<<<<<<< HEAD
-        resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
-        finals = Finals(self.lifecycle, self.posting, resting)
-        job_runner = Jobs(self.registry, database, self.lifecycle, self._is_draining)
-        self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, job_runner)
-        self.models = Models()
-=======
         self.steps = self._make_steps()
         self.models = Models(gate=RateLeases(database, self.instance).hold)
->>>>>>> main
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
@@ -329,7 +317,7 @@ class Gateway:
     def _make_steps(self) -> Steps:
         resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
         finals = Finals(self.lifecycle, self.posting, resting)
-        runner = Jobs(self.registry, self.database, self.lifecycle, lambda: self.lanes.draining)
+        runner = Jobs(self.registry, self.database, self.lifecycle, self._is_draining)
         return Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, runner)
 
     def _make_intake(self) -> Reception:
@@ -344,13 +332,8 @@ class Gateway:
                 self.steps,
                 asker,
                 self.settings,
-<<<<<<< HEAD
-                ToolRunner(self.database, lambda text: self._redactor.clean(text), self._check_claim),
+                ToolRunner(self.database, self.clean, self._check_claim),
                 self.lanes.is_draining,
-=======
-                ToolRunner(self.database, self.clean),
-                lambda: self.lanes.draining,
->>>>>>> main
                 self.registry.check_output,
             )
         )

@@ -56,6 +56,8 @@ class Recovery:
         if not workers.listed(tx):  # nobody was at work while this process was down
             self._shift_deadlines(tx)
         outbox.interrupted(tx)
+        if tx.alone:
+            tx.execute(delete(rate_leases))
         return Recovered(
             tuple(suspect for each in over for suspect in each.suspects), sum(each.interrupted for each in over)
         )
@@ -73,6 +75,7 @@ class Recovery:
             update(table).where(table.c.claimed_by == worker_id).values(claimed_by=None, fence=table.c.fence + 1)
         )
         tx.execute(delete(meta).where(meta.c.key == key))
+        tx.execute(delete(rate_leases).where(rate_leases.c.holder == worker_id))
         return Recovered(tuple(suspects), len(active))
 
     def alone(self, tx: Transaction, session_id: str | None) -> None:
@@ -100,19 +103,6 @@ class Recovery:
                 waiting_since=tx.now,
             )
         )
-<<<<<<< HEAD
-=======
-        outbox.interrupted(tx)
-        tx.execute(delete(rate_leases))
-        tx.execute(delete(meta).where(meta.c.key == "alone"))
-        return Recovered(tuple(suspects), len(active))
-
-    def alone(self, tx: Transaction, session_id: str | None) -> None:
-        """Remembers which session runs alone, for the case that the process dies of it."""
-        tx.execute(delete(meta).where(meta.c.key == "alone"))
-        if session_id is not None:
-            tx.execute(meta.insert().values(key="alone", value=session_id))
->>>>>>> main
 
     def sweep(self, tx: Transaction) -> None:
         """Every now and then: active time of waiting runs is booked, old idempotency keys go."""

@@ -20,12 +20,9 @@ from gateway.store.database import Database, StoreError, Transaction
 from gateway.store.runs import Outcome
 from gateway.timers import Alarm
 
-<<<<<<< HEAD
 AT_ONCE = 200
 """Sessions that are asked for in one unit of work."""
 
-=======
->>>>>>> main
 log = logging.getLogger(__name__)
 
 
@@ -97,6 +94,10 @@ class Upkeep:
         session = await self._database.read(sessions.find, session_id)
         return (session.lane, session.next_seq) if session else None
 
+    def next_commit(self) -> asyncio.Future[None]:
+        """See `Solitude.next_commit`."""
+        return self._database.next_commit()
+
     async def _begin(self, suspects: Sequence[str]) -> None:
         try:
             await self._lanes.resume_alone(suspects)
@@ -132,29 +133,6 @@ class Upkeep:
         await self._database.run(self._lanes.tidy)
         await self.enqueue_unfinished()
 
-<<<<<<< HEAD
     def _enqueue_all(self, tx: Transaction, waiting: Sequence[tuple[str, str, bool]]) -> None:
         for session_id, lane, started in waiting:
             self._lanes.enqueue(tx, lane, session_id, RESUMED if started else FRESH)
-=======
-    async def _resume_alone(self, session_id: str) -> None:
-        """Resumes one session until it has grown or rests."""
-        session = await self._database.read(sessions.find, session_id)
-        if session is None:
-            return
-        await self._database.run(self._recovery.alone, session_id)
-        self._lanes.restrict(session_id)
-        self._lanes.push(session.lane, session_id, RESUMED)
-        resting = asyncio.create_task(self._lanes.at_rest(session_id), name="alone")
-        try:
-            while not resting.done():
-                commit = self._database.next_commit()
-                now = await self._database.read(sessions.find, session_id)
-                if now is None or now.next_seq > session.next_seq:
-                    break
-                await asyncio.wait([commit, resting], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            resting.cancel()
-            await asyncio.gather(resting, return_exceptions=True)
-        await self._database.run(self._recovery.alone, None)
->>>>>>> main

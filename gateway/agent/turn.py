@@ -122,7 +122,7 @@ class Turn:
             message, missing = self._open
             await self._run_calls(message, missing, recovered=True)
         boundary = self._first
-        while not self._parts.draining(session_id):
+        while not self._parts.draining(self._talk.session.id):
             if boundary is None:
                 boundary = await self._boundary()
             if boundary is None:

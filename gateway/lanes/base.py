@@ -6,6 +6,7 @@ tables, so that an item that comes twice, late or to the wrong worker is harmles
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,6 +40,10 @@ class Solitude(Protocol):
 
     async def size(self, session_id: str) -> tuple[str, int] | None:
         """Its lane, and how far its transcript has grown; None: it is gone."""
+        ...
+
+    def next_commit(self) -> asyncio.Future[None]:
+        """Is done when this process has committed something, so that a transcript may have grown."""
         ...
 
 

@@ -18,8 +18,6 @@ from gateway.lanes.base import FRESH, RESUMED, Activate, LaneStats, Solitude
 from gateway.store import sessions
 from gateway.store.database import Transaction
 
-ALONE_CHECK_SECONDS = 0.2
-
 log = logging.getLogger(__name__)
 
 OnStart = Callable[[str, float], None]
@@ -156,7 +154,12 @@ class LocalLanes:
         """Whether the session is being activated in this process."""
         return any(session_id in lane.running for lane in self._lanes.values())
 
-<<<<<<< HEAD
+    async def at_rest(self, session_id: str) -> None:
+        """Returns once the session neither waits nor is being activated in this process."""
+        while self.is_busy(session_id):
+            self._stirred.clear()
+            await self._stirred.wait()
+
     def unasked(self, tx: Transaction) -> list[tuple[str, str, bool]]:
         """See `Lanes.unasked`."""
         return [each for each in sessions.unfinished(tx) if not self.is_running(each[0])]
@@ -173,15 +176,6 @@ class LocalLanes:
         return self._draining
 
     def start(self, activate: Activate, solitude: Solitude, suspects: Sequence[str] = ()) -> None:
-=======
-    async def at_rest(self, session_id: str) -> None:
-        """Returns once the session neither waits nor is being activated in this process."""
-        while self.is_busy(session_id):
-            self._stirred.clear()
-            await self._stirred.wait()
-
-    def start(self, activate: Activate) -> None:
->>>>>>> main
         """See `Lanes.start`."""
         self._activate, self._solitude = activate, solitude
         self._only = suspects[0] if suspects else None
@@ -204,11 +198,17 @@ class LocalLanes:
         await self._solitude.note(session_id)
         self.restrict(session_id)
         self.push(lane, session_id, RESUMED)
-        while self.is_busy(session_id):
-            await asyncio.sleep(ALONE_CHECK_SECONDS)
-            now = await self._solitude.size(session_id)
-            if now is None or now[1] > before:
-                break
+        resting = asyncio.create_task(self.at_rest(session_id), name="alone")
+        try:
+            while not resting.done():
+                commit = self._solitude.next_commit()
+                now = await self._solitude.size(session_id)
+                if now is None or now[1] > before:
+                    break
+                await asyncio.wait([commit, resting], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            resting.cancel()
+            await asyncio.gather(resting, return_exceptions=True)
         await self._solitude.note(None)
 
     async def drain(self, seconds: float) -> None:

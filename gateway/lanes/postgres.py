@@ -31,7 +31,6 @@ from gateway.store.schema import sessions as table
 
 MOST_AT_ONCE = 16
 """Rows that are picked in one unit of work."""
-ALONE_CHECK_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 KEPT = "lanes"
 
@@ -388,10 +387,11 @@ class PostgresLanes:
         self._begin(item)
         running = self._running.get(item.session_id)
         while running is not None and running.task is not None and not running.task.done():
-            await asyncio.wait({running.task}, timeout=ALONE_CHECK_SECONDS)
+            commit = self._solitude.next_commit()
             now = await self._solitude.size(item.session_id)
             if now is None or now[1] > begun[1]:
                 break
+            await asyncio.wait([commit, running.task], return_when=asyncio.FIRST_COMPLETED)
         await self._solitude.note(None)
 
     # ---- words of others ----

@@ -21,11 +21,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-<<<<<<< HEAD
 from sqlalchemy import Connection, CursorResult, Executable, Table
-=======
-from sqlalchemy import Connection, CursorResult, Executable, Table, func, select
->>>>>>> main
 from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
@@ -78,22 +74,6 @@ class Transaction:
         """See `insert_into`."""
         return insert_into(table, self.dialect)
 
-<<<<<<< HEAD
-=======
-    def lock(self, table: Table, row_id: str) -> None:
-        """Keeps others from changing a row until this unit is committed, where they could.
-
-        A unit that decides on what it has read takes the row's lock before it reads. On SQLite every unit is alone.
-        """
-        if self.dialect == "postgresql":
-            self.execute(select(table.c.id).where(table.c.id == row_id).with_for_update())
-
-    def lock_name(self, name: str) -> None:
-        """The same for something that has no row of its own."""
-        if self.dialect == "postgresql":
-            self.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
-
->>>>>>> main
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Calls back on the event loop once this unit is committed, before its caller goes on; never if it fails."""
         self.callbacks.append(callback)
@@ -156,17 +136,16 @@ class Database(Protocol):
         """
         ...
 
-<<<<<<< HEAD
+    def next_commit(self) -> asyncio.Future[None]:
+        """Is done when this process has committed its next unit, whosever it is: for who waits for a row to change."""
+        ...
+
     def clock(self) -> float:
         """The database's time now (milliseconds), as well as it is known without asking: to wait by."""
         ...
 
     def in_order(self, key: str) -> AbstractAsyncContextManager[None]:
         """Units that are run inside, under the same key, are executed in the order in which they were asked for."""
-=======
-    def next_commit(self) -> asyncio.Future[None]:
-        """Is done when this process has committed its next unit, whosever it is: for who waits for a row to change."""
->>>>>>> main
         ...
 
     async def close(self) -> None:

@@ -147,6 +147,7 @@ class PostgresDatabase:
         self._orders: dict[str, tuple[asyncio.Lock, int]] = {}
         self._closed = False
         self._moments = threading.Lock()
+        self._next_commit: asyncio.Future[None] | None = None
         self._ahead = 0.0
         """By how much the server's clock is ahead of this machine's (milliseconds)."""
         self._last = 0
@@ -197,6 +198,12 @@ class PostgresDatabase:
             else:
                 del self._orders[key]
 
+    def next_commit(self) -> asyncio.Future[None]:
+        """See `Database.next_commit`."""
+        if self._next_commit is None or self._next_commit.done():
+            self._next_commit = self._loop.create_future()
+        return self._next_commit
+
     def is_own(self, pid: int) -> bool:
         """Whether a backend of the server works for this process."""
         return pid in self._pids
@@ -223,7 +230,20 @@ class PostgresDatabase:
 
     def _work(self, future: asyncio.Future[Any], begin: bytes, name: str, unit: Callable[[Transaction], Any]) -> None:
         done = self._insist(begin, name, unit)
-        self._loop.call_soon_threadsafe(_settle, future, done)
+        self._loop.call_soon_threadsafe(self._settle, future, done)
+
+    def _settle(self, future: asyncio.Future[Any], done: _Done) -> None:
+        try:
+            for callback in done.callbacks:
+                callback()
+        finally:  # as in `sqlite.py`
+            if not future.cancelled():
+                if done.error is not None:
+                    future.set_exception(done.error)
+                else:
+                    future.set_result(done.value)
+            if done.error is None and self._next_commit is not None and not self._next_commit.done():
+                self._next_commit.set_result(None)
 
     def _insist(self, begin: bytes, name: str, unit: Callable[[Transaction], Any]) -> _Done:
         """Executes a unit, again if need be."""
@@ -362,15 +382,3 @@ def driver(connection: Connection) -> psycopg.Connection[Any]:
     if not isinstance(raw, psycopg.Connection):
         raise TypeError("this isn't a connection of psycopg")
     return cast("psycopg.Connection[Any]", raw)
-
-
-def _settle(future: asyncio.Future[Any], done: _Done) -> None:
-    try:
-        for callback in done.callbacks:
-            callback()
-    finally:  # as in `sqlite.py`
-        if not future.cancelled():
-            if done.error is not None:
-                future.set_exception(done.error)
-            else:
-                future.set_result(done.value)

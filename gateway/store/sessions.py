@@ -10,11 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-<<<<<<< HEAD
-from sqlalchemy import bindparam, func, insert, select, true, update
-=======
 from sqlalchemy import bindparam, func, insert, select, union, update
->>>>>>> main
 
 from gateway.routes import Route
 from gateway.store import rows
@@ -309,7 +305,6 @@ def subtree(tx: Transaction, session_id: str) -> list[str]:
     return [str(row[0]) for row in tx.execute(select(below.c.id))]
 
 
-<<<<<<< HEAD
 def claims_of(tx: Transaction, worker: str, session_ids: list[str]) -> list[tuple[str, str]]:
     """(id, lane) of those of the sessions that a process has claimed; they are held from here on."""
     mine = select(sessions.c.id, sessions.c.lane).where(sessions.c.claimed_by == worker, sessions.c.id.in_(session_ids))
@@ -338,24 +333,8 @@ def unfinished(tx: Transaction, *, unclaimed: bool = False) -> list[tuple[str, s
         tx: the unit of work.
         unclaimed: only those that no process has claimed.
     """
-    free = sessions.c.claimed_by.is_(None) if unclaimed else true()
-    waiting = select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= tx.now)
-    found = tx.execute(
-        select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
-        .where(
-            sessions.c.turn_seq.is_not(None) | sessions.c.id.in_(waiting),
-            sessions.c.paused.is_(False),
-            sessions.c.closed.is_(False),
-            sessions.c.needs_user.is_(False),
-            free,
-        )
-        .order_by(sessions.c.created_at, sessions.c.key)
-    )
-=======
-def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
-    """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first."""
-    found = tx.execute(_UNFINISHED, {"now": tx.now})
->>>>>>> main
+    statement = _UNFINISHED.where(sessions.c.claimed_by.is_(None)) if unclaimed else _UNFINISHED
+    found = tx.execute(statement, {"now": tx.now})
     return [(str(row.id), str(row.lane), row.turn_seq is not None) for row in found]
 
 

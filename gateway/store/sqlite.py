@@ -269,44 +269,5 @@ class SqliteDatabase:
             raw.rollback()
 
 
-<<<<<<< HEAD
-def _settle(batch: list[_Job]) -> None:
-    try:
-        for job in batch:
-            if job.error is None:
-                for callback in job.callbacks:
-                    callback()
-    finally:  # a callback that breaks must not leave anybody waiting for what is committed
-        for job in batch:
-            if job.future.cancelled():
-                continue
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.value)
-=======
-def _call(unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Transaction) -> T:
-    return unit(tx, *args, **kwargs)
-
-
-async def _settled(future: asyncio.Future[T]) -> T:
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.shield(future)
-        except asyncio.CancelledError as error:
-            if future.cancelled():
-                raise
-            cancelled = error
-        except BaseException:
-            if not future.done():
-                raise
-    if cancelled is not None:
-        future.exception()  # marks it as seen: the caller is cancelled either way
-        raise cancelled
-    return future.result()
->>>>>>> main
-
-
 def _now() -> int:
     return time.time_ns() // 1_000_000

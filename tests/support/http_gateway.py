@@ -87,9 +87,7 @@ async def http_gateway(
         paths = Paths(folder / "state")
         paths.state.mkdir(parents=True, exist_ok=True)
         usual = _config(models) | {"database": databases.section(paths.state)}
-        paths.config_file.write_text(
-            json.dumps(usual | dict(config or {})), "utf-8"
-        )
+        paths.config_file.write_text(json.dumps(usual | dict(config or {})), "utf-8")
         environ = {"HOME": str(folder), "LANEWAY_HOME": str(paths.state), "LANEWAY_OFFLINE": "1"}
         options = ServeOptions(paths, environ=environ, handle_signals=False, plugins=plugins)
         database = open_database(load_config(None, paths=paths, environ=environ))
