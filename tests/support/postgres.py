@@ -20,16 +20,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
+from psycopg.types.string import TextLoader
 
 VARIABLE = "LANEWAY_TEST_POSTGRES"
 NOBODY = "nobody"
@@ -141,6 +142,26 @@ class PostgresServer:
         """A connection that may do everything."""
         with contextlib.closing(psycopg.connect(self.url, autocommit=True)) as connection:
             yield connection
+
+
+class Row(dict[str, Any]):
+    """A row that can be asked by name and by number, as one of SQLite's."""
+
+    def __getitem__(self, key: str | int) -> Any:
+        return list(self.values())[key] if isinstance(key, int) else super().__getitem__(key)
+
+
+def _rows(cursor: Any) -> Callable[[Sequence[Any]], Row]:
+    names = [column.name for column in cursor.description or ()]
+    return lambda values: Row(zip(names, values, strict=True))
+
+
+@contextmanager
+def looking(url: str) -> Generator[Any]:
+    """A connection to look at a database with; JSON comes as text, as from SQLite."""
+    with contextlib.closing(psycopg.connect(url, autocommit=True, row_factory=cast("Any", _rows))) as connection:
+        connection.adapters.register_loader("json", TextLoader)
+        yield connection
 
 
 def database_name(url: str) -> str:
