@@ -21,6 +21,12 @@ def postgres_url(config: Config) -> str | None:
     return url if url is not None and urlsplit(url).scheme in POSTGRES else None
 
 
+def without_password(url: str) -> str:
+    """A database's URL as people may see it."""
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@", 1) if password else url
+
+
 def database_file(config: Config) -> Path:
     """The SQLite file that the configuration names.
 

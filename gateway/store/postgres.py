@@ -75,8 +75,15 @@ _LOCK_NAME = select(CLOCK).select_from(select(func.count(_LOCKED.c.locked).label
 class PostgresTransaction(Transaction):
     """A unit of work's view of PostgreSQL."""
 
-    def __init__(self, connection: Connection, now: int) -> None:
+    def __init__(self, connection: Connection, now: int, *, reading: bool = False) -> None:
+        """
+        Args:
+            connection: inside an open transaction.
+            now: the server's clock.
+            reading: it only reads, from one moment's state; there is nothing to lock.
+        """
         super().__init__(connection, now)
+        self._reading = reading
         self._held: set[tuple[Table | None, str | int]] = set()
 
     @property
@@ -92,13 +99,13 @@ class PostgresTransaction(Transaction):
     def lock(self, table: Table, *row_ids: str | int) -> None:
         """See `Transaction.lock`."""
         wanted = [row_id for row_id in row_ids if (table, row_id) not in self._held]
-        if wanted:
+        if wanted and not self._reading:
             self.advance(self.execute(_locking(table), {"of_ids": wanted}).scalar_one())
             self._held.update((table, row_id) for row_id in wanted)
 
     def lock_name(self, name: str) -> None:
         """See `Transaction.lock_name`."""
-        if (None, name) not in self._held:
+        if (None, name) not in self._held and not self._reading:
             self.advance(self.execute(_LOCK_NAME, {"of_name": name}).scalar_one())
             self._held.add((None, name))
 
@@ -278,7 +285,7 @@ class PostgresDatabase:
         try:
             connection = self._mine()
             raw = driver(connection)
-            tx = PostgresTransaction(connection, self._begin(raw, begin))
+            tx = PostgresTransaction(connection, self._begin(raw, begin), reading=begin is _READ)
             value = unit(tx)
             if begin is _READ:
                 raw.execute("rollback")

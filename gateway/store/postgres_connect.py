@@ -101,10 +101,8 @@ def _parameters(url: str, role: str, durability: str, idle_seconds: float) -> di
 
 def server_of(url: str) -> str:
     """Server and database of a URL, for people: without the password."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    return url.replace(f":{parts.password}@", ":***@", 1)
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@", 1) if password else url
 
 
 def redacted(text: str, url: str) -> str:
