@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.support import databases
-
 _LOCAL_NAMES = frozenset({"", "localhost", "ip6-localhost", socket.gethostname()})
 _KEY_WORDS = ("_API_KEY", "_TOKEN", "_SECRET", "_PROXY", "_proxy")
 
@@ -33,13 +31,6 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LANEWAY_HOME", str(home / "state"))
     monkeypatch.setenv("LANEWAY_OFFLINE", "1")
     return home
-
-
-@pytest.fixture(autouse=True)
-def own_databases() -> Iterator[None]:
-    """Databases that a test has made go with it."""
-    yield
-    databases.drop_made()
 
 
 @pytest.fixture(autouse=True, scope="session")

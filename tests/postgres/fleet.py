@@ -143,6 +143,7 @@ async def fleet(folder: Path, *, config: Mapping[str, Any] | None = None, lease:
         lease: `workers.leaseSeconds`.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(databases.owned(folder))
         model = await stack.enter_async_context(ScriptedModelServer())
         http = await stack.enter_async_context(aiohttp.ClientSession())
         site = Site(folder, model.base_url, postgres=databases.url_of(folder))

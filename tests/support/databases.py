@@ -1,6 +1,6 @@
 """Which database the tests run on: SQLite, or with `LANEWAY_TEST_DATABASE=postgres` PostgreSQL.
 
-Each state folder has a database of its own, which lives until the end of the test. A test that is about one of the two
+Each state folder has a database of its own, which lives as long as whoever asked for it first. A test that is about one of the two
 asks for it by name; all others take what they are given.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,18 @@ def section(state: Path, *, postgres: bool = ON_POSTGRES) -> dict[str, Any]:
     return {"durability": "process", **({"url": url_of(state)} if postgres else {})}
 
 
-def drop_made() -> None:
-    """At the end of a test: removes its databases."""
-    while _made:
-        server().drop(_made.popitem()[1])
+def follow(state: Path, copy: Path) -> None:
+    """Gives a copied state folder a copy of the database as it is at this moment, whoever is connected to it."""
+    if state in _made:
+        _made[copy] = server().copied(_made[state])
+
+
+@contextmanager
+def owned(state: Path) -> Generator[None]:
+    """The database of a state folder goes at the end, if it hasn't been there before."""
+    ours = state not in _made
+    try:
+        yield
+    finally:
+        if ours and (url := _made.pop(state, None)) is not None:
+            server().drop(url)

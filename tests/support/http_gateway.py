@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,10 @@ async def http_gateway(
         config: goes over the usual configuration, section by section.
         plugins: plugins beside the core; installed ones are left out.
     """
-    async with ScriptedModelServer() as models, aiohttp.ClientSession() as http:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(databases.owned(folder / "state"))
+        models = await stack.enter_async_context(ScriptedModelServer())
+        http = await stack.enter_async_context(aiohttp.ClientSession())
         paths = Paths(folder / "state")
         paths.state.mkdir(parents=True, exist_ok=True)
         usual = _config(models) | {"database": databases.section(paths.state)}

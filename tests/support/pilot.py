@@ -19,13 +19,14 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
+from sqlalchemy import func, select
 
 from gateway.app import Gateway, ServeOptions
 from gateway.config import Paths, load_config
@@ -34,6 +35,7 @@ from gateway.plugins import Plugin
 from gateway.store.database import Database
 from gateway.store.migrate import migrate
 from gateway.store.open import open_database
+from gateway.store.schema import events
 from tests.support import databases
 from tests.support.model_script import Answer, Call, Reply, Rule, Seen, calls, say, text_of
 from tests.support.model_server import ScriptedModelServer
@@ -303,6 +305,7 @@ class Pilot:
         while True:
             seen = len(self.events)
             if await self._rests(session):
+                await self._caught_up()
                 return
             left = max(0.0, deadline - time.monotonic())
             try:
@@ -310,6 +313,12 @@ class Pilot:
                     await self._changed.wait_for(lambda seen=seen: len(self.events) > seen)
             except TimeoutError:
                 raise AssertionError(f"{session} doesn't come to rest; {self._trace()}") from None
+
+    async def _caught_up(self) -> None:
+        """Waits until everything that has been committed has been told: on PostgreSQL events come a moment later."""
+        newest = await self.gateway.database.read(lambda tx: tx.execute(select(func.max(events.c.id))).scalar())
+        if newest is not None:
+            await self.wait_until(lambda: any((event.id or 0) >= newest for event in reversed(self.events)), "events")
 
     async def wait_run(self, run_id: str, change: str = "done") -> Json:
         """Waits for a change in a run's life; returns the run as it is then."""
@@ -353,7 +362,10 @@ async def pilot(
         start: False leaves starting to the test.
         postgres: works on PostgreSQL.
     """
-    async with aiohttp.ClientSession() as http, _served(model) as server:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(databases.owned(folder / "state"))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        server = await stack.enter_async_context(_served(model))
         p = Pilot(folder, server, http)
         usual = merged(base_config(server), {"database": databases.section(p.paths.state, postgres=postgres)})
         _prepare(p.paths, merged(usual, config or {}))

@@ -121,6 +121,15 @@ class PostgresServer:
             self.template = database_name(url)
         return self.create(self.template)
 
+    def copied(self, url: str) -> str:
+        """Makes a copy of a database that may be in use."""
+        copy = self.create()
+        dump, restore = (str(binaries() / name) for name in ("pg_dump", "psql"))
+        text = subprocess.run([dump, "--dbname", url], capture_output=True, check=True).stdout  # noqa: S603
+        quiet = ["--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1"]
+        subprocess.run([restore, *quiet, "--dbname", copy], input=text, capture_output=True, check=True)  # noqa: S603
+        return copy
+
     def drop(self, url: str) -> None:
         """Removes a database, whoever is still connected to it."""
         name = database_name(url)
