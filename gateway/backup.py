@@ -66,21 +66,22 @@ class Sources:
     """The database is on this PostgreSQL server; its password is left out."""
 
     @classmethod
-    def of(cls, paths: Paths, config: Config | None) -> Sources:
+    def of(cls, paths: Paths, config: Config | None, database: Path | None = None) -> Sources:
         """Those of a state folder.
 
         Args:
             paths: the state folder.
             config: the configuration in use; None: it can't be read, and everything is taken to be in its usual place.
+            database: the file that a running gateway has open; None: the one that the configuration names.
 
         Raises:
             StoreError: the database isn't a file.
         """
-        url = postgres_url(config) if config else None
+        url = postgres_url(config) if config and database is None else None
         config_file = (config.source if config else None) or paths.config_file
         if url is not None:
             return cls(paths.state, paths.database, config_file, elsewhere=False, server=without_password(url))
-        file = paths.database if config is None else database_file(config)
+        file = database or (paths.database if config is None else database_file(config))
         return cls(paths.state, file, config_file, file != paths.database)
 
 

@@ -1,7 +1,7 @@
 """Which database the tests run on: SQLite, or with `LANEWAY_TEST_DATABASE=postgres` PostgreSQL.
 
-Each state folder has a database of its own, which lives as long as whoever asked for it first. A test that is about one of the two
-asks for it by name; all others take what they are given.
+Each state folder has a database of its own, which lives as long as whoever asked for it first. A test that is about one
+of the two asks for it by name; all others take what they are given.
 """
 
 from __future__ import annotations
