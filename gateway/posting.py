@@ -17,6 +17,7 @@ from gateway.routes import Route
 from gateway.store import buttons, inbox, outbox
 from gateway.store.database import Transaction
 from gateway.store.outbox import Post, State
+from gateway.store.schema import sessions as sessions_table
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
 from gateway.views import iso, route_json
@@ -74,6 +75,7 @@ class Posting:
 
     def open_stream(self, tx: Transaction, session: Session) -> Post:
         """Writes the placeholder of an answer, before its first delta leaves (spec/architecture.md, protocol 8)."""
+        tx.lock(sessions_table, session.id)
         return outbox.streaming(tx, session.id) or outbox.add(
             tx,
             session_id=session.id,

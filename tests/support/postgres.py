@@ -95,6 +95,13 @@ class PostgresServer:
             if guard.stdout is not None:
                 guard.stdout.close()
 
+    def restart(self) -> None:
+        """Stops the server at once, whoever is connected, and starts it again. Only of one that was started here."""
+        assert self.guard is not None and self.guard.stdin is not None and self.guard.stdout is not None
+        self.guard.stdin.write("restart\n")
+        self.guard.stdin.flush()
+        assert self.guard.stdout.readline().strip() == "restarted"
+
     def create(self, template: str | None = None) -> str:
         """Makes a database and returns its URL.
 
@@ -224,7 +231,10 @@ def _guard(durable: bool) -> None:
         try:
             _run(folder, [str(programs / "pg_ctl"), *arguments, "start"])
             print(_STARTED, f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}", flush=True)
-            sys.stdin.read()
+            for line in sys.stdin:
+                if line.strip() == "restart":
+                    _run(folder, [str(programs / "pg_ctl"), "-m", "fast", *arguments, "restart"])
+                    print("restarted", flush=True)
         finally:
             pid = int((data / "postmaster.pid").read_text().split("\n")[0]) if (data / "postmaster.pid").exists() else 0
             if pid:
