@@ -135,7 +135,7 @@ class Posting:
         waits = post.state in (State.PENDING, State.SENDING)
         if waits or (post.state is State.DELIVERED and self.capabilities(post.route).edits):
             outbox.change(tx, post_id, text=text, buttons=None, state=State.PENDING, attempts=0, next_at=None)
-            tx.after_commit(self.wake)
+            self.wake(tx)
 
     def withdraw(self, tx: Transaction, session: Session) -> None:
         """Nothing is to be posted: takes the placeholder back, and what has been shown in its place."""
