@@ -3,8 +3,8 @@
 Units of work are executed whole, side by side, at READ COMMITTED; what one must have for itself it locks. A unit that
 loses a deadlock, or the connection before its commit was sent, is executed again from its start; so is one that has
 met a row which another unit has just written under the same key: the second time it finds that row. If the connection
-is lost while a commit is under way nobody can know what became of it: the caller gets a `StoreError`, and whoever goes
-on reads in the tables what is true. Times are the server's.
+is lost while a commit is under way the server is asked afterwards what became of the transaction. Times are the
+server's.
 """
 
 from __future__ import annotations
@@ -60,11 +60,10 @@ _AHEAD_MS = 1_000
 """As in `sqlite.py`: times of units that follow each other fast may be ahead of the clock by this."""
 
 _CLOCK = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
-_WRITE = f"begin isolation level read committed read write; select {_CLOCK}".encode()
-_RELAXED = (
-    f"begin isolation level read committed read write; set local synchronous_commit = off; select {_CLOCK}".encode()
-)
-_READ = f"begin isolation level repeatable read read only; select {_CLOCK}".encode()
+_NUMBERED = f"select {_CLOCK}, pg_current_xact_id()::text"
+_WRITE = f"begin isolation level read committed read write; {_NUMBERED}".encode()
+_RELAXED = f"begin isolation level read committed read write; set local synchronous_commit = off; {_NUMBERED}".encode()
+_READ = f"begin isolation level repeatable read read only; select {_CLOCK}, ''".encode()
 
 
 CLOCK = literal_column(_CLOCK, BigInteger)
@@ -127,6 +126,24 @@ class _Done:
     value: Any = None
     callbacks: Sequence[Callable[[], None]] = ()
     error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    """A commit that has been sent."""
+
+    number: str
+    """Of the transaction."""
+    done: _Done
+    """What the unit came to, if it was committed."""
+
+
+_UNKNOWN = _Done(
+    error=StoreError(
+        "the connection to the database was lost while a change was being committed, and it can't be asked what became "
+        "of it; what is true stands in the tables"
+    )
+)
 
 
 class PostgresDatabase:
@@ -260,7 +277,9 @@ class PostgresDatabase:
             try:
                 return self._once(begin, name, unit)
             except _Lost as lost:
-                if lost.uncertain or time.monotonic() - since > PATIENCE_SECONDS or self._closed:
+                if lost.commit is not None and (found := self._asked(lost.commit, since)) is not None:
+                    return found
+                if time.monotonic() - since > PATIENCE_SECONDS or self._closed:
                     return _Done(error=lost.meaning)
                 wait = 0.2
             except _Conflict as conflict:
@@ -281,48 +300,60 @@ class PostgresDatabase:
 
     def _once(self, begin: bytes, name: str, unit: Callable[[Transaction], Any]) -> _Done:
         connection: Connection | None = None
-        committing = False
+        commit: _Commit | None = None
         try:
             connection = self._mine()
             raw = driver(connection)
-            tx = PostgresTransaction(connection, self._begin(raw, begin), reading=begin is _READ)
+            now, number = self._begin(raw, begin)
+            tx = PostgresTransaction(connection, now, reading=begin is _READ)
             value = unit(tx)
             if begin is _READ:
                 raw.execute("rollback")
                 return _Done(value)
             tx.conclude()
             failpoints.hit(f"before:{name}")
-            committing = True
+            commit = _Commit(number, _Done(value, tx.callbacks))
             raw.execute("commit")
             failpoints.hit(f"after:{name}")
-            return _Done(value, tx.callbacks)
         except BaseException as error:
             self._undo(connection)
-            meaning = self._sorted(error, committing=committing)
+            meaning = self._sorted(error, commit)
             if meaning is error:
                 raise
             raise meaning from error
+        return commit.done
 
-    def _begin(self, raw: psycopg.Connection[Any], begin: bytes) -> int:
+    def _asked(self, commit: _Commit, since: float) -> _Done | None:
+        """What became of a commit whose answer was lost; None: the unit is to be executed again."""
+        while True:
+            try:
+                row = driver(self._mine()).execute("select pg_xact_status(%s::xid8)", [commit.number]).fetchone()
+                status = row[0] if row else None
+                if status != "in progress":
+                    return None if status == "aborted" else commit.done if status == "committed" else _UNKNOWN
+            except (StoreError, psycopg.Error, DBAPIError):
+                self._undo(getattr(self._local, "connection", None))
+            if time.monotonic() - since > PATIENCE_SECONDS or self._closed:
+                return _UNKNOWN
+            time.sleep(0.05)  # nothing tells when a server is back, or when it has given a transaction up
+
+    def _begin(self, raw: psycopg.Connection[Any], begin: bytes) -> tuple[int, str]:
         cursor = raw.execute(begin)
         while cursor.nextset():
             pass
         row = cursor.fetchone()
-        now = int(row[0]) if row else 0
+        now, number = (int(row[0]), str(row[1])) if row else (0, "")
         self._ahead = now - time.time() * 1000
-        return now if begin is _READ else self._moment(now)
+        return (now if begin is _READ else self._moment(now)), number
 
-    def _sorted(self, error: BaseException, *, committing: bool) -> BaseException:
+    def _sorted(self, error: BaseException, commit: _Commit | None) -> BaseException:
         """An error as what is to be done about it."""
         if isinstance(error, StoreError):
-            return _Lost(error, uncertain=False)
+            return _Lost(error, None)
         if not isinstance(error, DBAPIError | psycopg.Error):
             return error
         if is_lost(error):
-            meaning = explain(error, self.url)
-            if committing:
-                meaning = StoreError(f"{meaning}; whether the last change was kept is to be read from the tables")
-            return _Lost(meaning, uncertain=committing)
+            return _Lost(explain(error, self.url), commit)
         if state_of(error) in SERIALIZATION:
             return _Conflict(error)
         return error
@@ -366,13 +397,13 @@ class _Lost(Exception):
 
     Args:
         meaning: what to tell the caller if it doesn't come back.
-        uncertain: nobody knows whether the unit was committed.
+        commit: it was lost while this was under way.
     """
 
-    def __init__(self, meaning: StoreError, *, uncertain: bool) -> None:
+    def __init__(self, meaning: StoreError, commit: _Commit | None) -> None:
         super().__init__(str(meaning))
         self.meaning = meaning
-        self.uncertain = uncertain
+        self.commit = commit
 
 
 class _Conflict(Exception):

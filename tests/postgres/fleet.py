@@ -134,19 +134,22 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, *, config: Mapping[str, Any] | None = None, lease: float = 30) -> AsyncGenerator[Fleet]:
+async def fleet(
+    folder: Path, *, config: Mapping[str, Any] | None = None, lease: float = 30, url: str | None = None
+) -> AsyncGenerator[Fleet]:
     """A site on a fresh database. The gateway leaves sub-agents to the workers, unless the configuration says else.
 
     Args:
         folder: for the state.
         config: goes over the usual configuration, section by section.
         lease: `workers.leaseSeconds`.
+        url: of a migrated database; None: a fresh one.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(databases.owned(folder))
         model = await stack.enter_async_context(ScriptedModelServer())
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        site = Site(folder, model.base_url, postgres=databases.url_of(folder))
+        site = Site(folder, model.base_url, postgres=url or databases.url_of(folder))
         usual: dict[str, Any] = {"workers": {"leaseSeconds": lease, "gatewayLanes": []}}
         site.prepare({**usual, **(config or {})})
         f = Fleet(site, model, http)
