@@ -246,7 +246,7 @@ async def test_closing_ends_every_subscription(log: EventLog) -> None:
 
         waiting = asyncio.create_task(drain())
         await asyncio.sleep(0)
-        log.close()
+        await log.close()
         assert await asyncio.wait_for(waiting, 30) == []
 
 

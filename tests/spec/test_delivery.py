@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import databases
 from tests.support.chat_channel import ChatChannel, ChatPlatform, Verdict, chat_platform
 from tests.support.model_script import say
 from tests.support.pilot import Json, Pilot, pilot
@@ -218,6 +219,7 @@ async def test_21_what_was_being_sent_at_a_crash_is_sent_once_more_and_marked(tm
         await c.platform.wait_posts(1)
         # The state as a SIGKILL at this moment would leave it.
         await asyncio.to_thread(shutil.copytree, c.p.paths.state, tmp_path / "two" / "state")
+        await asyncio.to_thread(databases.follow, c.p.paths.state, tmp_path / "two" / "state")
         after = ChatChannel(c.platform.url)
         async with pilot(tmp_path / "two", model=c.p.model, plugins={"chat": after}):
             await c.platform.wait_posts(2)

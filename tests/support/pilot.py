@@ -19,7 +19,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,7 @@ from gateway.store.database import Database, Transaction
 from gateway.store.migrate import migrate
 from gateway.store.open import open_database
 from gateway.store.schema import events
+from tests.support import databases
 from tests.support.model_script import Answer, Call, Reply, Rule, Seen, calls, say, text_of
 from tests.support.model_server import ScriptedModelServer
 
@@ -351,6 +352,7 @@ async def pilot(
     model: ScriptedModelServer | None = None,
     environ: Mapping[str, str] | None = None,
     start: bool = True,
+    postgres: bool = databases.ON_POSTGRES,
 ) -> AsyncGenerator[Pilot]:
     """A gateway with its models; both are stopped at the end, and a request that broke a provider's rules is a fault.
 
@@ -361,10 +363,15 @@ async def pilot(
         model: a server that runs already, instead of a new one.
         environ: more variables of the gateway's environment.
         start: False leaves starting to the test.
+        postgres: works on PostgreSQL.
     """
-    async with aiohttp.ClientSession() as http, _served(model) as server:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(databases.owned(folder / "state"))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        server = await stack.enter_async_context(_served(model))
         p = Pilot(folder, server, http)
-        _prepare(p.paths, merged(base_config(server), config or {}))
+        usual = merged(base_config(server), {"database": databases.section(p.paths.state, postgres=postgres)})
+        _prepare(p.paths, merged(usual, config or {}))
         try:
             p.plugins = plugins or {}
             p.environ = environ or {}
