@@ -21,6 +21,7 @@ from gateway import __version__
 from gateway.agent.asking import Asker
 from gateway.agent.finals import Finals
 from gateway.agent.models import Models
+from gateway.agent.rates import RateLeases
 from gateway.agent.resolve import configured_models, default_model
 from gateway.agent.resting import Resting
 from gateway.agent.setting import Settings
@@ -43,6 +44,8 @@ from gateway.jobs.aggregate import aggregate_kind
 from gateway.jobs.control import JobControl
 from gateway.jobs.kinds import LANE as JOB_LANE
 from gateway.jobs.runner import Jobs
+from gateway.jobs.shell import LANE as SHELL_LANE
+from gateway.jobs.shell import shell_kind
 from gateway.lanes.local import LocalLanes
 from gateway.lifecycle import Lifecycle
 from gateway.metrics import Metrics
@@ -149,7 +152,7 @@ class Gateway:
         finals = Finals(self.lifecycle, self.posting, resting)
         job_runner = Jobs(self.registry, database, self.lifecycle, lambda: self.lanes.draining)
         self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, job_runner)
-        self.models = Models()
+        self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
@@ -232,6 +235,10 @@ class Gateway:
     async def _reload(self) -> None:
         await self.reload()
 
+    def clean(self, text: str) -> str:
+        """A text without the secrets that are known now."""
+        return self._redactor.clean(text)
+
     def ring(self, at: int) -> None:
         """Something is due at this time (milliseconds), which may be earlier than was known."""
         self.upkeep.ring(at)
@@ -245,6 +252,8 @@ class Gateway:
             self.registry.command(command)
         self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
         self.registry.job_kind(aggregate_kind())
+        self.registry.job_kind(shell_kind())
+        self.registry.lane(LaneSpec(SHELL_LANE, lambda config: config.jobs.shell.max_concurrent))
         self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)
@@ -257,7 +266,7 @@ class Gateway:
                 self.steps,
                 asker,
                 self.settings,
-                ToolRunner(self.database, lambda text: self._redactor.clean(text)),
+                ToolRunner(self.database, self.clean),
                 lambda: self.lanes.draining,
                 self.registry.check_output,
             )

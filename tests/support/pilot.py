@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -67,6 +68,8 @@ class Pilot:
         self.model = model
         self.plugins: Mapping[str, Plugin] = {}
         """Plugins beside the installed ones; taken at each start."""
+        self.environ: Mapping[str, str] = {}
+        """More variables of the gateway's environment; taken at each start."""
         self.events: list[Event] = []
         """All that has happened, oldest first, over restarts too."""
         self._home = folder
@@ -99,7 +102,8 @@ class Pilot:
 
     async def start(self) -> None:
         """Starts a gateway on the state folder."""
-        environ = {"HOME": str(self._home), "LANEWAY_HOME": str(self.paths.state), "LANEWAY_OFFLINE": "1"}
+        usual = {"HOME": str(self._home), "LANEWAY_HOME": str(self.paths.state), "LANEWAY_OFFLINE": "1"}
+        environ = {**usual, "PATH": os.environ["PATH"], **self.environ}
         config = load_config(None, paths=self.paths, environ=environ)
         self._database = open_database(config)
         options = ServeOptions(self.paths, environ=environ, handle_signals=False, plugins=self.plugins)
@@ -330,6 +334,7 @@ async def pilot(
     config: Mapping[str, Any] | None = None,
     plugins: Mapping[str, Plugin] | None = None,
     model: ScriptedModelServer | None = None,
+    environ: Mapping[str, str] | None = None,
     start: bool = True,
 ) -> AsyncGenerator[Pilot]:
     """A gateway with its models; both are stopped at the end, and a request that broke a provider's rules is a fault.
@@ -339,6 +344,7 @@ async def pilot(
         config: goes over the usual configuration, key by key.
         plugins: plugins beside the installed ones.
         model: a server that runs already, instead of a new one.
+        environ: more variables of the gateway's environment.
         start: False leaves starting to the test.
     """
     async with aiohttp.ClientSession() as http, _served(model) as server:
@@ -346,6 +352,7 @@ async def pilot(
         _prepare(p.paths, merged(base_config(server), config or {}))
         try:
             p.plugins = plugins or {}
+            p.environ = environ or {}
             if start:
                 await p.start()
             yield p
