@@ -48,6 +48,7 @@ from gateway.jobs.shell import LANE as SHELL_LANE
 from gateway.jobs.shell import shell_kind
 from gateway.lanes.local import LocalLanes
 from gateway.lifecycle import Lifecycle
+from gateway.mcp.client.servers import McpServers
 from gateway.metrics import Metrics
 from gateway.plugins import Chore, LaneSpec, Plugin, Registry, load_plugins
 from gateway.posting import Posting
@@ -154,6 +155,7 @@ class Gateway:
         self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, job_runner)
         self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
+        self.mcp = McpServers(database, self.registry, self._current, self.paths.state, options.environ)
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
         self.guests = Guests(self.lanes, self.lifecycle, self.posting, self.queues, self._current, self.ring)
@@ -183,6 +185,7 @@ class Gateway:
             await hook()
         self.url = await self.http.start(allow_other_port=self.options.allow_other_port)
         self._spawn(self._prepare_models(), "prepare-models")
+        await self.mcp.start()
         await self.upkeep.start(self.turns.activate, recovered.suspects)
         self.deliverer.start()
         for channel in self.registry.channels.values():
@@ -195,6 +198,7 @@ class Gateway:
         self.ready = False
         self.paths.gateway_json.unlink(missing_ok=True)
         await self.lanes.drain(self.config.gateway.drain_seconds)
+        await self.mcp.stop()
         await self.upkeep.stop()
         await self.presence.stop()
         await self.deliverer.stop()
@@ -225,6 +229,7 @@ class Gateway:
         self._redactor = self._make_redactor(config)
         self.lanes.set_caps(self._caps(config))
         self._spawn(self._prepare_models(), "prepare-models")
+        await self.mcp.apply()
         log.info("the configuration is reloaded")
         return ReloadResult(True, restart_needed=restart)
 
@@ -298,7 +303,9 @@ class Gateway:
         return {name: lane.cap(config) for name, lane in self.registry.lanes.items()}
 
     def _make_redactor(self, config: Config) -> Redactor:
-        return Redactor({*config.secret_values(), own_token(config, self.paths)})
+        environ = self.options.environ
+        lent = {environ[name] for each in config.mcp.servers.values() for name in each.inherit if name in environ}
+        return Redactor({*config.secret_values(), *lent, own_token(config, self.paths)})
 
     async def _prepare_models(self) -> None:
         await self.models.prepare(configured_models(self.config))

@@ -121,6 +121,8 @@ def _check_tools(registry: Registry, tools: tuple[str, ...] | None) -> None:
     if missing:
         there = ", ".join(sorted(registry.tools))
         raise Refused(f"`tools` names what there isn't: {', '.join(missing)[:200]}; there are: {there}")
+    if vague := policy.vague(registry.tools, tools or ()):
+        raise Refused(f"`tools`: tools of MCP servers must be named in full, not as {', '.join(vague)[:200]}")
 
 
 def _arguments(submission: Submission, payload: SubagentPayload, definition: SubagentDef) -> SpawnArguments:

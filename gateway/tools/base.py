@@ -139,6 +139,8 @@ class Tool(Generic[A]):
     timeout_seconds: float | None = 60.0
     """None: the tool keeps its own time."""
     owners_only: bool = False
+    by_name_only: bool = False
+    """Sub-agents have it only where a list names it in full: no pattern and no profile is enough."""
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
     """Parameters that people try → what to say of them (`timeoutSeconds` → `use runTimeoutSeconds`)."""
     on_bad_arguments: Callable[[str], ToolResult] = lambda text: ToolResult(text, error=True)
