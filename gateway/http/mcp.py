@@ -20,6 +20,8 @@ from gateway.http.keys import GATEWAY
 from gateway.jobs.owner import Owner
 from gateway.mcp.answers import UnknownTool
 from gateway.mcp.calls import Client, JobTools
+from gateway.mcp.client.servers import UnknownServer
+from gateway.mcp.client.views import approved_text, server_json
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -31,6 +33,13 @@ class CallBody(Body):
 
     tool: str
     arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class ApproveBody(Body):
+    """What is accepted."""
+
+    server: str = Field(min_length=1, max_length=64)
+    tool: str | None = Field(None, min_length=1, max_length=200)
 
 
 class Desk:
@@ -62,7 +71,12 @@ DESK: web.AppKey[Desk] = web.AppKey("mcp", Desk)
 
 def routes() -> list[web.RouteDef]:
     """The pages."""
-    return [web.post("/mcp", mcp), web.post("/api/mcp/call", call)]
+    return [
+        web.post("/mcp", mcp),
+        web.post("/api/mcp/call", call),
+        web.get("/api/mcp/servers", list_servers),
+        web.post("/api/mcp/approve", approve),
+    ]
 
 
 def set_up(app: web.Application) -> None:
@@ -91,6 +105,22 @@ async def call(request: web.Request) -> web.Response:
     except UnknownTool as unknown:
         raise ApiError(404, str(unknown), field="tool") from None
     return answer({"text": found.text, "data": found.data, "error": found.error})
+
+
+async def list_servers(request: web.Request) -> web.Response:
+    """`GET /api/mcp/servers`: the servers whose tools the agents use, with the tools that wait for an approval."""
+    servers = request.app[GATEWAY].mcp
+    return answer({"servers": [server_json(servers, each) for each in servers.servers()]})
+
+
+async def approve(request: web.Request) -> web.Response:
+    """`POST /api/mcp/approve`: accepts what has changed of a tool, or of all of a server."""
+    body = await read_body(request, ApproveBody)
+    try:
+        done = await request.app[GATEWAY].mcp.approve(body.server, body.tool, f"http:{caller(request).name}")
+    except UnknownServer as unknown:
+        raise ApiError(404, str(unknown)) from None
+    return answer({"server": body.server, "tools": done, "text": approved_text(body.server, done)})
 
 
 def client_of(request: web.Request) -> Client:

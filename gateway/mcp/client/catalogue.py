@@ -27,7 +27,6 @@ DEEPEST = 24
 MOST_TOOLS = 256
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
-_TEXTS = frozenset(("description", "title", "$comment"))
 
 
 class Unfit(Exception):
@@ -98,10 +97,10 @@ def _fit(value: object, depth: int) -> object:
     if isinstance(value, dict):
         found: dict[str, object] = {}
         for key, inner in cast("dict[str, object]", value).items():
-            if key == "$schema":
-                continue
-            text = isinstance(inner, str) and key in _TEXTS
-            found[clean(key, 200)] = clean(cast("str", inner), INNER_CHARS) if text else _fit(inner, depth + 1)
+            if key == "$schema" or (key == "title" and isinstance(inner, str)):
+                continue  # they tell a model nothing
+            short = isinstance(inner, str) and key in ("description", "$comment")
+            found[clean(key, 200)] = clean(str(inner), INNER_CHARS) if short else _fit(inner, depth + 1)
         return found
     if isinstance(value, list):
         return [_fit(inner, depth + 1) for inner in cast("list[object]", value)]

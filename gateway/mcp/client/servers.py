@@ -20,7 +20,7 @@ from gateway.agent.messages import ToolSpec
 from gateway.config import Config
 from gateway.config.mcp import McpServer
 from gateway.mcp.client.catalogue import PREFIX, tool_name
-from gateway.mcp.client.server import Server, State, Surroundings
+from gateway.mcp.client.server import Server, Surroundings
 from gateway.plugins import Registry
 from gateway.store import audit, mcp
 from gateway.store.database import Database, Transaction
@@ -217,13 +217,4 @@ def _same(old: Tool[Any], new: McpTool) -> bool:
         isinstance(old, McpTool)
         and (old.description, old.owners_only) == (new.description, new.owners_only)
         and old.schema == new.schema
-    )
-
-
-def standing_of(server: Server) -> str:
-    """How a server stands, in one line."""
-    return (
-        f"{server.state.value}: {server.reason}"
-        if server.reason and server.state is not State.READY
-        else (server.state.value)
     )
