@@ -150,18 +150,14 @@ class Gateway:
             self.approvals.withdraw,
             self.ring,
         )
-        resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
-        finals = Finals(self.lifecycle, self.posting, resting)
-        job_runner = Jobs(self.registry, database, self.lifecycle, lambda: self.lanes.draining)
-        self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, job_runner)
+        self.steps = self._make_steps()
         self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
         self.mcp = McpServers(database, self.registry, self._current, self.paths.state, options.environ)
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
         self.guests = Guests(self.lanes, self.lifecycle, self.posting, self.queues, self._current, self.ring)
-        inbound = Inbound(self, database, self.queues, self.registry.commands, self.metrics)
-        self.intake = Reception(database, inbound, self.queues, self.guests, self.posting, self._current)
+        self.intake = self._make_intake()
         self.jobs = JobControl(self.registry)
         self.recovery = Recovery(self.lifecycle, self.posting)
         self.http = HttpServer(self)
@@ -263,6 +259,16 @@ class Gateway:
         self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)
+
+    def _make_steps(self) -> Steps:
+        resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
+        finals = Finals(self.lifecycle, self.posting, resting)
+        runner = Jobs(self.registry, self.database, self.lifecycle, lambda: self.lanes.draining)
+        return Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, runner)
+
+    def _make_intake(self) -> Reception:
+        inbound = Inbound(self, self.database, self.queues, self.registry.commands, self.metrics)
+        return Reception(self.database, inbound, self.queues, self.guests, self.posting, self._current)
 
     def _make_turns(self) -> Turns:
         asker = Asker(self.database, self.steps, self.models, self.settings, self.events, self.metrics, self.relay)

@@ -10,6 +10,7 @@ Survives a crash: everything for which `run` has returned.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -106,6 +107,10 @@ class Database(Protocol):
         Raises:
             StoreError: as in `run`.
         """
+        ...
+
+    def next_commit(self) -> asyncio.Future[None]:
+        """Is done when this process has committed its next unit, whosever it is: for who waits for a row to change."""
         ...
 
     async def close(self) -> None:

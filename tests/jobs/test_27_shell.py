@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,8 +119,5 @@ async def until(holds: Any) -> None:
 
 def state_of(pid: int) -> str:
     """A process's state as the kernel shows it."""
-    return (
-        Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        if os.path.exists(f"/proc/{pid}")
-        else "gone"
-    )
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.read_text().rpartition(")")[2].split()[0] if stat.exists() else "gone"

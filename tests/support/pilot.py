@@ -108,7 +108,9 @@ class Pilot:
         self._database = open_database(config)
         options = ServeOptions(self.paths, environ=environ, handle_signals=False, plugins=self.plugins)
         self._gateway = Gateway(options, config, self._database)
-        self._watch = asyncio.create_task(self._follow(self._gateway), name="pilot:events")
+        following = asyncio.Event()
+        self._watch = asyncio.create_task(self._follow(self._gateway, following), name="pilot:events")
+        await following.wait()  # or the first events of the start could be missed
         await self._gateway.start()
 
     async def stop(self) -> None:
@@ -138,8 +140,9 @@ class Pilot:
         known = json.loads(self.paths.config_file.read_text("utf-8"))
         self.paths.config_file.write_text(json.dumps(merged(known, changes)), "utf-8")
 
-    async def _follow(self, gateway: Gateway) -> None:
+    async def _follow(self, gateway: Gateway, following: asyncio.Event) -> None:
         async with gateway.events.subscribe(last_id=None) as stream:
+            following.set()
             async for event in stream:
                 async with self._changed:
                     self.events.append(event)
