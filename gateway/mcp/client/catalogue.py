@@ -68,7 +68,7 @@ def offer(name: str, description: str | None, schema: Mapping[str, Any]) -> Offe
     Raises:
         Unfit: the name, or the schema.
     """
-    if not name or len(name) > 200 or clean(name, 200) != name:
+    if not name or len(name) > 200 or not name.isprintable():
         raise Unfit("its name is empty, too long or holds characters that can't be shown")
     fit = _fit(dict(schema), 0)
     kept: dict[str, Any] = {

@@ -26,9 +26,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
 
 from gateway import __version__
-from gateway.mcp.client.catalogue import MOST_TOOLS, Unfit, offer
+from gateway.mcp.client.catalogue import MOST_TOOLS, Unfit, clean, offer
 from gateway.mcp.client.limits import limited_client
-from gateway.mcp.client.process import Broken, Command, Process, Refused, running
+from gateway.mcp.client.process import Broken, Command, Process, Refused, Unsure, running
 from gateway.mcp.client.results import Outcome, outcome_of
 from gateway.store.mcp import Offer
 from gateway.tools.base import ProcessLedger
@@ -52,7 +52,8 @@ class Connection:
     def __init__(self, client: Client, lost: asyncio.Event, why: Callable[[], Awaitable[str]]) -> None:
         self._client = client
         self._why = why
-        self._verdict = ""
+        self.verdict = ""
+        """Why it was given up."""
         self.lost = lost
         """Set when it can't be asked any more."""
         self.changed = asyncio.Event()
@@ -66,12 +67,12 @@ class Connection:
 
     def give_up(self, reason: str) -> None:
         """It is not to be asked any more."""
-        self._verdict = self._verdict or reason
+        self.verdict = self.verdict or reason
         self.lost.set()
 
     async def why(self) -> str:
         """Why it can't be asked any more."""
-        return self._verdict or await self._why()
+        return self.verdict or await self._why()
 
     async def offers(self) -> tuple[list[Offer], list[str]]:
         """The tools that it lists, and a sentence for each that can't be used.
@@ -101,7 +102,7 @@ class Connection:
         """Calls a tool; a cancelled call is cancelled there as well.
 
         Raises:
-            Refused: it has answered with an error.
+            Refused: it has answered with an error; `Unsure` where that may have been the end of the connection.
             Broken: it can't be asked any more.
         """
         # Lone surrogates, which a model can write, would break the connection.
@@ -112,6 +113,10 @@ class Connection:
                 result = await self._client.session.send_request(request, _RESULT)
         except Broken:
             self.lost.set()
+            raise
+        except Unsure as unsure:
+            if self.lost.is_set():
+                raise Broken(str(unsure)) from unsure
             raise
         if isinstance(result, types.InputRequiredResult):
             raise Refused("it asks for something in return, which isn't supported here")
@@ -144,10 +149,13 @@ async def over_stdio(command: Command, ledger: ProcessLedger) -> AsyncGenerator[
         lost = asyncio.Event()
         try:
             async with _connected(_pipes(process, lost), lost, process.ended) as connection:
-                yield connection
-        except Broken as broken:
+                try:
+                    yield connection
+                finally:
+                    process.fault = process.fault or connection.verdict
+        except (Broken, Refused) as error:
             if lost.is_set():
-                raise Broken(await process.ended()) from broken
+                raise Broken(await process.ended()) from error
             raise
 
 
@@ -280,12 +288,14 @@ def explained() -> Generator[None]:
         yield
     except MCPError as error:
         if error.code in (types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT):
-            raise Broken("the connection has ended") from error
-        raise Refused(capped(error.message, FAULT_CHARS)) from error
+            raise Unsure(_words(error.message)) from error
+        raise Refused(_words(error.message)) from error
     except ValidationError as error:
-        raise Refused(f"its answer isn't as the protocol wants it ({error.error_count()} faults)") from error
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise Refused(_words(f"its answer isn't as the protocol wants it: {place}: {first['msg']}")) from error
     except (OSError, httpx2.HTTPError, RuntimeError, ValueError) as error:
-        raise Broken(capped(str(error), FAULT_CHARS) or type(error).__name__) from error
+        raise Broken(_words(str(error)) or type(error).__name__) from error
     except ExceptionGroup as group:
         raise _first(group) from group
 
@@ -297,4 +307,9 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
         return _first(cast("ExceptionGroup[Exception]", inner))
     if isinstance(inner, Broken | Refused):
         return inner
-    return Broken(capped(str(inner), FAULT_CHARS) or type(inner).__name__)
+    return Broken(_words(str(inner)) or type(inner).__name__)
+
+
+def _words(text: str) -> str:
+    """Somebody else's words in a sentence of ours."""
+    return capped(clean(text, FAULT_CHARS), FAULT_CHARS)

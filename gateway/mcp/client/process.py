@@ -35,6 +35,10 @@ class Refused(Exception):
     """A server has answered with an error, or with something that is no answer; the text says what."""
 
 
+class Unsure(Refused):
+    """It looks like an error of the server, or like the end of its connection: their codes are the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """What to start, and how."""
@@ -52,7 +56,7 @@ class Process:
         self._process = process
         self._hold = hold
         self.fault = ""
-        """Why nobody wants to hear it any more."""
+        """Why nobody wants to hear it any more; it is ended without ceremony then."""
         self._errors = Tail(STDERR_BYTES)
         self._drain = asyncio.create_task(self._read_errors(), name=f"mcp stderr {process.pid}")
 
@@ -100,7 +104,7 @@ class Process:
             self._process.stdin.close()
         # What it still says is thrown away: a full pipe would keep it from ending, and us from seeing its end.
         rest = asyncio.create_task(self._discard(), name=f"mcp rest {self._process.pid}")
-        for step in (None, signal.SIGTERM):
+        for step in () if self.fault else (None, signal.SIGTERM):
             if step is not None:
                 with suppress(ProcessLookupError):
                     os.killpg(self._process.pid, step)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from gateway.config.mcp import McpServer
 from gateway.mcp.client.catalogue import source_of
-from gateway.mcp.client.process import Broken, Command, Refused
+from gateway.mcp.client.process import Broken, Command, Refused, Unsure
 from gateway.store import mcp
 from gateway.store.database import Database, StoreError
 from gateway.tasks import TaskSet
@@ -137,6 +137,10 @@ class Server:
             return self._told(f"didn't answer within {seconds:g} s, and the call was cut off. {UNKNOWN}")
         except Down as down:
             return self._told(f"can't be asked now: {down}. Nothing was done")
+        except Unsure as unsure:
+            if connection is not None:
+                self._probes.spawn(self._probe(connection), f"mcp probe {self.name}")
+            return self._told(f"answered with an error, or is gone: {unsure}. {UNKNOWN}")
         except Refused as refused:
             return self._told(f"answered with an error: {refused}")
         except Broken as broken:
@@ -153,12 +157,12 @@ class Server:
         return self._connection
 
     async def _probe(self, connection: Connection) -> None:
-        """A call was cut off: does the server still listen?"""
+        """A call was cut off, or its end was strange: does the server still listen?"""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await connection.offers()
         except (TimeoutError, Broken, Refused):
-            connection.give_up("it answered nothing any more after a call was cut off, and was ended")
+            connection.give_up("it answered nothing any more")
 
     async def _live(self) -> None:
         wait = FIRST_WAIT_SECONDS
