@@ -7,6 +7,7 @@ is loaded by the first request to `/mcp`, in a thread.
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,13 @@ from gateway.http.json import Body, answer, read_body
 from gateway.http.keys import GATEWAY
 from gateway.jobs.owner import Owner
 from gateway.mcp.answers import UnknownTool
-from gateway.mcp.calls import Client, JobTools
+from gateway.mcp.callers import Client
 from gateway.mcp.client.servers import UnknownServer
 from gateway.mcp.client.views import approved_text, server_json
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
+    from gateway.mcp.calls import JobTools
     from gateway.mcp.endpoint import Endpoint
 
 
@@ -46,9 +48,16 @@ class Desk:
     """What the pages share: the tools, and the endpoint once somebody has asked for it."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self.tools = JobTools(gateway)
+        self._gateway = gateway
         self._endpoint: Endpoint | None = None
         self._lock = asyncio.Lock()
+
+    @cached_property
+    def tools(self) -> JobTools:
+        """The tools."""
+        from gateway.mcp.calls import JobTools  # a megabyte of arguments' models that most gateways never need
+
+        return JobTools(self._gateway)
 
     async def endpoint(self) -> Endpoint:
         """The endpoint, begun if it wasn't."""

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.jobs import find
-from gateway.jobs.owner import JobRefused, Owner
+from gateway.jobs.owner import JobRefused
 from gateway.jobs.submission import Submission
 from gateway.jobs.submit import DryRun, Submitted
 from gateway.mcp import arguments as given
 from gateway.mcp import submissions, texts
 from gateway.mcp.answers import Answer, Code, UnknownTool, refusal
+from gateway.mcp.callers import Client
 from gateway.mcp.catalogue import TOOLS, BadArguments, ToolInfo
 from gateway.store import runs, sessions, transcript
 from gateway.store.database import Transaction
@@ -41,17 +42,6 @@ _WORDS: Mapping[str, dict[str, str]] = {
 """Words of a status that aren't ours, and those for an outcome."""
 _CODES: Mapping[str, Code] = {"error": "invalid", "not_found": "not_found", "permission_denied": "permission_denied"}
 _ACTIONS = {"cancel_job": "stop", "pause_job": "pause", "resume_job": "resume", "retry_job": "retry"}
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who calls."""
-
-    owner: Owner
-    """As whom he submits and steers."""
-    looker: Owner
-    """As whom he looks: a token that may read sees everything."""
-    may_change: bool = True
 
 
 class JobTools:

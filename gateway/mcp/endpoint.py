@@ -16,7 +16,8 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.requests import Request
 
 from gateway.mcp.answers import Answer
-from gateway.mcp.calls import Client, JobTools
+from gateway.mcp.callers import Client
+from gateway.mcp.calls import JobTools
 from gateway.mcp.server import Context, build
 
 LARGEST_BODY = 4 * 1024 * 1024
