@@ -153,7 +153,7 @@ class Gateway:
         self.steps = self._make_steps()
         self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
-        self.mcp = McpServers(database, self.registry, self._current, self.paths.state, options.environ)
+        self.mcp = McpServers(database, self.registry, self._current, self.paths.state, options.environ, self.clean)
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
         self.guests = Guests(self.lanes, self.lifecycle, self.posting, self.queues, self._current, self.ring)

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from gateway.store import rows
-from gateway.store.database import Transaction
+from gateway.store.database import Transaction, insert_into
 from gateway.store.schema import mcp_tools
 
 FIRST_USE = "first use"
@@ -89,9 +89,10 @@ def listed(tx: Transaction, server: str, source: str, offers: Iterable[Offer]) -
     for offer in offers:
         old = before.get(offer.name)
         if old is None:
-            tx.execute(
-                insert(mcp_tools).values(server=server, name=offer.name, **_fresh(tx, source, offer, first_seen))
-            )
+            # Another process may see it in the same moment.
+            row = insert_into(mcp_tools, tx.dialect).on_conflict_do_nothing()
+            values = _fresh(tx, source, offer, accepted=first_seen)
+            tx.execute(row.values(server=server, name=offer.name, **values))
         else:
             changed = old.fingerprint != offer.fingerprint
             this = update(mcp_tools).where(it, mcp_tools.c.name == offer.name)
@@ -124,7 +125,7 @@ def approve(tx: Transaction, server: str, name: str | None, by: str) -> list[Kno
     return waiting
 
 
-def _fresh(tx: Transaction, source: str, offer: Offer, accepted: bool) -> dict[str, Any]:
+def _fresh(tx: Transaction, source: str, offer: Offer, *, accepted: bool) -> dict[str, Any]:
     return {
         "source": source,
         "present": True,

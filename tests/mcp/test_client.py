@@ -69,11 +69,11 @@ async def test_a_server_that_never_starts(tmp_path: Path) -> None:
     """The gateway is ready without it; the reason is what it said last."""
     odd = tmp_path / "odd"
     odd.mkdir()
-    (odd / "refuse").write_text("no licence")
-    async with faulty(tmp_path, wait=False) as (p, _):
+    (odd / "refuse").write_text("no licence for configured-1")
+    async with faulty(tmp_path, wait=False, env={"KEY": "configured-1"}) as (p, _):
         await until(lambda: server(p).state == "waiting", "its end to be noticed")
-        assert server(p).reason == "it ended with exit code 1: no licence"
-        assert "odd — waiting: it ended with exit code 1: no licence" in await p.command("/mcp")
+        assert server(p).reason == "it ended with exit code 1: no licence for [redacted]"
+        assert "odd — waiting: it ended with exit code 1: no licence for" in await p.command("/mcp")
         await heard(p, "hello")
         assert offered(p) == set()
         (odd / "refuse").unlink()

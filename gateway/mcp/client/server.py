@@ -70,6 +70,8 @@ class Surroundings:
     environ: Mapping[str, str]
     listed: Callable[[str, Sequence[mcp.Known]], None]
     """Is told the tools of a server whenever it has listed them."""
+    clean: Callable[[str], str]
+    """Takes known secrets out of a text."""
 
 
 class _Library(Protocol):
@@ -99,8 +101,7 @@ class Server:
         self._around = around
         self._connection: Connection | None = None
         self._settled = asyncio.Event()
-        self._life: asyncio.Task[None] | None = None
-        self._probes = TaskSet()
+        self._tasks = TaskSet()
 
     @property
     def source(self) -> str:
@@ -110,15 +111,11 @@ class Server:
 
     def start(self) -> None:
         """Begins to connect; nobody waits for it."""
-        self._life = asyncio.create_task(self._live(), name=f"mcp {self.name}")
+        self._tasks.spawn(self._live(), f"mcp {self.name}")
 
     async def stop(self) -> None:
         """Ends it."""
-        life, self._life = self._life, None
-        await self._probes.stop()
-        if life is not None:
-            life.cancel()
-            await asyncio.wait({life})
+        await self._tasks.stop()
         self._to(State.OFF, "it is stopped")
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
@@ -133,13 +130,13 @@ class Server:
         except TimeoutError:
             if connection is None:
                 return self._told(f"hasn't started within {seconds:g} s. Nothing was done; try again later")
-            self._probes.spawn(self._probe(connection), f"mcp probe {self.name}")
+            self._tasks.spawn(self._probe(connection), f"mcp probe {self.name}")
             return self._told(f"didn't answer within {seconds:g} s, and the call was cut off. {UNKNOWN}")
         except Down as down:
             return self._told(f"can't be asked now: {down}. Nothing was done")
         except Unsure as unsure:
             if connection is not None:
-                self._probes.spawn(self._probe(connection), f"mcp probe {self.name}")
+                self._tasks.spawn(self._probe(connection), f"mcp probe {self.name}")
             return self._told(f"answered with an error, or is gone: {unsure}. {UNKNOWN}")
         except Refused as refused:
             return self._told(f"answered with an error: {refused}")
@@ -175,7 +172,7 @@ class Server:
                 if loop.time() - began > STEADY_SECONDS:
                     wait = FIRST_WAIT_SECONDS
                 self._to(State.WAITING, str(error))
-                log.warning("mcp server %s: %s; the next try is in %g s", self.name, error, wait)
+                log.warning("mcp server %s: %s; the next try is in %g s", self.name, self.reason, wait)
             await _pause(wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
             self.restarts += 1
@@ -236,7 +233,7 @@ class Server:
         return library.over_stdio(command, StoreLedger(self._around.database, f"mcp:{self.name}"))
 
     def _to(self, state: State, reason: str = "") -> None:
-        self.state, self.reason = state, reason
+        self.state, self.reason = state, self._around.clean(reason)
         if state is State.STARTING:
             self._settled.clear()
         else:

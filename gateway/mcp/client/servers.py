@@ -73,11 +73,12 @@ class McpServers:
         config: Callable[[], Config],
         state: Path,
         environ: Mapping[str, str],
+        clean: Callable[[str], str],
     ) -> None:
         self._database = database
         self._registry = registry
         self._config = config
-        self._around = Surroundings(database, state, environ, self._listed)
+        self._around = Surroundings(database, state, environ, self._listed, clean)
         self._servers: dict[str, Server] = {}
         self._known: dict[str, Sequence[mcp.Known]] = {}
         self._changing = asyncio.Lock()
