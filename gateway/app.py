@@ -31,6 +31,7 @@ from gateway.agent.turn import Parts, Turns
 from gateway.approvals import ApprovalBook
 from gateway.asking_people import Asking
 from gateway.commands.core import core_commands
+from gateway.commands.mcp import mcp_command
 from gateway.company import Role, join_in, keep_company
 from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
 from gateway.config.reload import diff_restart
@@ -49,6 +50,7 @@ from gateway.jobs.runner import Jobs
 from gateway.jobs.shell import LANE as SHELL_LANE
 from gateway.jobs.shell import shell_kind
 from gateway.lifecycle import Lifecycle
+from gateway.mcp.client.servers import McpServers
 from gateway.metrics import Metrics
 from gateway.plugins import Chore, LaneSpec, Plugin, Registry, load_plugins
 from gateway.posting import Posting
@@ -164,6 +166,7 @@ class Gateway:
         self.steps = self._make_steps()
         self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
+        self.mcp = McpServers(database, self.registry, self._current, self.paths.state, options.environ, self.clean)
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
         self.guests = Guests(self.lanes, self.lifecycle, self.posting, self.queues, self._current, self.ring)
@@ -172,8 +175,6 @@ class Gateway:
         self.recovery = Recovery(self.lifecycle, self.posting, self.instance)
         self.company.members = join_in(self.company, self.recovery, config, self._release_claims)
         self.http = HttpServer(self)
-        self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
-        self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
         self.upkeep = Upkeep(database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
         self.registry.composed = self
         hear(self)
@@ -197,6 +198,7 @@ class Gateway:
             await hook()
         self.url = await self.http.start(allow_other_port=self.options.allow_other_port)
         self._spawn(self._prepare_models(), "prepare-models")
+        await self.mcp.start()
         await self.upkeep.start(self.turns.activate, recovered.suspects)
         await self.company.members.watch()
         self.deliverer.start()
@@ -210,6 +212,7 @@ class Gateway:
         self.ready = False
         self.paths.gateway_json.unlink(missing_ok=True)
         await self.lanes.drain(self.config.gateway.drain_seconds)
+        await self.mcp.stop()
         await self.upkeep.stop()
         await self.presence.stop()
         await self.deliverer.stop()
@@ -253,6 +256,7 @@ class Gateway:
             await self.company.tell_caps(self._caps(config))
             self.bus.say("reload")
         self._spawn(self._prepare_models(), "prepare-models")
+        await self.mcp.apply()
         log.info("the configuration is reloaded")
         return ReloadResult(True, restart_needed=restart)
 
@@ -304,7 +308,7 @@ class Gateway:
     def _register_core(self) -> None:
         for tool in core_tools(self._fetcher):
             self.registry.tool(tool)
-        for command in core_commands():
+        for command in (*core_commands(), mcp_command()):
             self.registry.command(command)
         self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
         self.registry.job_kind(aggregate_kind())
@@ -313,6 +317,8 @@ class Gateway:
         self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)
+        self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
+        self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
 
     def _make_steps(self) -> Steps:
         resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
@@ -372,7 +378,9 @@ class Gateway:
         return {name: lane.cap(config) for name, lane in self.registry.lanes.items()}
 
     def _make_redactor(self, config: Config) -> Redactor:
-        return Redactor({*config.secret_values(), own_token(config, self.paths)})
+        environ = self.options.environ
+        lent = {environ[name] for each in config.mcp.servers.values() for name in each.inherit if name in environ}
+        return Redactor({*config.secret_values(), *lent, own_token(config, self.paths)})
 
     async def _prepare_models(self) -> None:
         await self.models.prepare(configured_models(self.config))

@@ -122,6 +122,12 @@ class Registry:
         self._claim("tool", tool.name)
         self.tools[tool.name] = tool
 
+    def swap_tools(self, prefix: str, tools: Mapping[str, Tool[Any]]) -> None:
+        """Replaces all tools whose names begin with a prefix. `tools` becomes another object, by which whoever has kept
+        something that was made of it can tell."""
+        others = {name: tool for name, tool in self.tools.items() if not name.startswith(prefix)}
+        self.tools = others | dict(tools)
+
     def command(self, command: Command) -> None:
         """Adds a slash command."""
         self._claim("command", command.name)

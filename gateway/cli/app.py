@@ -38,6 +38,7 @@ CORE: Mapping[str | None, str] = {
     "backup": "gateway.cli.backup",
     "db": "gateway.cli.db",
     "restore": "gateway.cli.backup",
+    "mcp": "gateway.cli.mcp",
 }
 """Core commands and the modules that hold them: only what was typed is imported, since some need the database's
 library. A module either registers its commands or is one group, `app`."""

@@ -133,6 +133,47 @@ class Message(Record):
     created_at: str | None = None
 
 
+class McpTool(Record):
+    """A tool of an MCP server."""
+
+    name: str = ""
+    """As agents know it."""
+    tool: str = ""
+    """As its server does."""
+    standing: str = ""
+    why: str | None = None
+    """Why it isn't used; None: it is."""
+    description: str = ""
+    new_description: str | None = None
+    schema_changed: bool = False
+
+
+class McpServer(Record):
+    """An MCP server whose tools the agents use."""
+
+    name: str = ""
+    transport: str = ""
+    state: str = ""
+    reason: str | None = None
+    title: str | None = None
+    restarts: int = 0
+    tools: list[McpTool] = []
+    faults: list[str] = []
+
+
+class McpServerPage(Record):
+    """`GET /api/mcp/servers`."""
+
+    servers: list[McpServer] = []
+
+
+class McpApproved(Record):
+    """`POST /api/mcp/approve`."""
+
+    text: str = ""
+    tools: list[str] = []
+
+
 class Run(Record):
     """`GET /api/runs/{id}`: one sub-agent's life."""
 

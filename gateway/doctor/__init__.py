@@ -14,14 +14,14 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from gateway.agent.resolve import default_model
 from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
+from gateway.doctor.findings import Finding as Finding
+from gateway.doctor.findings import Level as Level
+from gateway.doctor.mcp import mcp_servers
 from gateway.store.database import StoreError
 from gateway.store.lock import holder, is_held
 from gateway.store.migrate import HEAD, current
@@ -37,31 +37,6 @@ BAD_VERSIONS: Mapping[str, Mapping[str, str]] = {
     },
 }
 LOW_DISK_BYTES = 200 * 1024 * 1024
-
-
-class Level(StrEnum):
-    """How a finding counts."""
-
-    OK = "ok"
-    WARN = "warn"
-    """Works, but someone should know."""
-    FAIL = "fail"
-    """Doesn't work; the exit code is 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    part: str
-    level: Level
-    text: str
-    fix: str = ""
-    """What to do; empty where nothing is to be done."""
-
-    def data(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
 
 
 def examine(config_path: Path | None, paths: Paths, environ: Mapping[str, str]) -> tuple[list[Finding], Config | None]:
@@ -85,6 +60,7 @@ def examine(config_path: Path | None, paths: Paths, environ: Mapping[str, str]) 
         *binding(config),
         *children(config),
         *confinement(config),
+        *mcp_servers(config, environ),
     ]
     return findings, config
 
