@@ -50,6 +50,7 @@ from gateway.jobs.runner import Jobs
 from gateway.jobs.shell import LANE as SHELL_LANE
 from gateway.jobs.shell import shell_kind
 from gateway.lifecycle import Lifecycle
+from gateway.mcp.client.server import Surroundings
 from gateway.mcp.client.servers import McpServers
 from gateway.metrics import Metrics
 from gateway.plugins import Chore, LaneSpec, Plugin, Registry, load_plugins
@@ -166,7 +167,7 @@ class Gateway:
         self.steps = self._make_steps()
         self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
-        self.mcp = McpServers(database, self.registry, self._current, self.paths.state, options.environ, self.clean)
+        self.mcp = self._make_mcp()
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
         self.guests = Guests(self.lanes, self.lifecycle, self.posting, self.queues, self._current, self.ring)
@@ -329,6 +330,11 @@ class Gateway:
     def _make_intake(self) -> Reception:
         inbound = Inbound(self, self.database, self.queues, self.registry.commands, self.metrics)
         return Reception(self.database, inbound, self.queues, self.guests, self.posting, self._current)
+
+    def _make_mcp(self) -> McpServers:
+        environ = self.options.environ
+        around = Surroundings(self.database, self.instance, self.bus, self.paths.state, environ, self.clean)
+        return McpServers(self.registry, self._current, around)
 
     def _make_turns(self) -> Turns:
         asker = Asker(self.database, self.steps, self.models, self.settings, self.events, self.metrics, self.relay)

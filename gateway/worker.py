@@ -89,6 +89,7 @@ class Worker:
         for hook in core.registry.worker_startup:
             await hook()
         core.prepare_models_later()
+        await core.mcp.start()
         core.lanes.start(core.turns.activate, core.upkeep)
         await core.company.members.watch()
 
@@ -96,6 +97,7 @@ class Worker:
         """Takes no new work, lets what is in flight come to rest, and gives everything back."""
         core = self.core
         await core.lanes.drain(core.config.gateway.drain_seconds)
+        await core.mcp.stop()
         for hook in reversed(core.registry.worker_shutdown):
             await hook()
         await core.company.stop()

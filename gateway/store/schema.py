@@ -13,14 +13,14 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
 
-metadata = MetaData()
+from gateway.store.metadata import metadata as metadata
+from gateway.store.schema_mcp import mcp_tools as mcp_tools
 
 # None is NULL, not the JSON text `null`, which every read of a row would have to parse.
 _Json = JSON(none_as_null=True)
@@ -493,22 +493,3 @@ openings = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 """Threads that are being opened: a crash in between must not open a second one."""
-
-mcp_tools = Table(
-    "mcp_tools",
-    metadata,
-    Column("server", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("source", Text, nullable=False),
-    Column("present", Boolean, nullable=False),
-    Column("fingerprint", Text),
-    Column("description", Text, nullable=False),
-    Column("input_schema", JSON, nullable=False),
-    Column("new_fingerprint", Text),
-    Column("new_description", Text),
-    Column("new_schema", JSON),
-    Column("seen_at", BigInteger, nullable=False),
-    Column("approved_at", BigInteger),
-    Column("approved_by", Text),
-)
-"""Tools of MCP servers as they were accepted, and what has changed since."""

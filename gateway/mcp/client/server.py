@@ -16,11 +16,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from gateway.bus import Bus
 from gateway.config.mcp import McpServer
 from gateway.mcp.client.catalogue import source_of
 from gateway.mcp.client.process import Broken, Command, Refused, Unsure
 from gateway.store import mcp
-from gateway.store.database import Database, StoreError
+from gateway.store.database import Database, StoreError, Transaction
 from gateway.tasks import TaskSet
 from gateway.tools.base import ToolResult
 from gateway.tools.exec import PASSED
@@ -39,6 +40,8 @@ STEADY_SECONDS = 60.0
 """After which a server counts as one that works, so that its next restart comes soon."""
 RELIST_SECONDS = 1.0
 """Between two lists of its tools, however often it says that they have changed."""
+BUS = "mcp"
+"""What processes say to each other when the table of tools has changed."""
 UNKNOWN = "Whether it has done anything isn't known: check before you do it again."
 
 log = logging.getLogger(__name__)
@@ -66,12 +69,15 @@ class Surroundings:
     """What a server needs of the gateway."""
 
     database: Database
+    instance: str
+    """This process, by which it claims sessions."""
+    bus: Bus
     state: Path
     environ: Mapping[str, str]
-    listed: Callable[[str, Sequence[mcp.Known]], None]
-    """Is told the tools of a server whenever it has listed them."""
     clean: Callable[[str], str]
     """Takes known secrets out of a text."""
+    listed: Callable[[str, Sequence[mcp.Known]], None] = lambda _server, _known: None
+    """Is told the tools of a server whenever it has listed them."""
 
 
 class _Library(Protocol):
@@ -217,8 +223,14 @@ class Server:
 
     async def _list(self, connection: Connection) -> None:
         offers, self.faults = await connection.offers()
-        found = await self._around.database.run(mcp.listed, self.name, self.source, offers)
-        self._around.listed(self.name, found)
+        self._around.listed(self.name, await self._around.database.run(self._note, offers))
+
+    def _note(self, tx: Transaction, offers: Sequence[mcp.Offer]) -> list[mcp.Known]:
+        before = mcp.known(tx, self.name)
+        found = mcp.listed(tx, self.name, self.source, offers)
+        if [each.standing for each in before] != [each.standing for each in found]:
+            self._around.bus.send(tx, BUS)
+        return found
 
     def _open(self, library: _Library) -> AbstractAsyncContextManager[Connection]:
         settings = self.settings
@@ -230,7 +242,9 @@ class Server:
         env |= {name: value.get_secret_value() for name, value in settings.env.items()}
         folder = Path(settings.cwd) if settings.cwd else self._around.state / "mcp" / self.name
         command = Command((settings.command, *settings.args), env, folder)
-        return library.over_stdio(command, StoreLedger(self._around.database, f"mcp:{self.name}"))
+        return library.over_stdio(
+            command, StoreLedger(self._around.database, f"mcp:{self.name}", self._around.instance)
+        )
 
     def _to(self, state: State, reason: str = "") -> None:
         self.state, self.reason = state, self._around.clean(reason)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict
@@ -20,10 +19,11 @@ from gateway.agent.messages import ToolSpec
 from gateway.config import Config
 from gateway.config.mcp import McpServer
 from gateway.mcp.client.catalogue import PREFIX, tool_name
-from gateway.mcp.client.server import Server, Surroundings
+from gateway.mcp.client.server import BUS, Server, Surroundings
 from gateway.plugins import Registry
 from gateway.store import audit, mcp
-from gateway.store.database import Database, Transaction
+from gateway.store.database import Transaction
+from gateway.tasks import TaskSet
 from gateway.tools import policy
 from gateway.tools.base import Tool, ToolArguments, ToolContext, ToolResult
 
@@ -68,20 +68,20 @@ class McpServers:
 
     def __init__(
         self,
-        database: Database,
         registry: Registry,
         config: Callable[[], Config],
-        state: Path,
-        environ: Mapping[str, str],
-        clean: Callable[[str], str],
+        around: Surroundings,
     ) -> None:
-        self._database = database
+        self._database = around.database
         self._registry = registry
         self._config = config
-        self._around = Surroundings(database, state, environ, self._listed, clean)
+        self._around = replace(around, listed=self._listed)
         self._servers: dict[str, Server] = {}
         self._known: dict[str, Sequence[mcp.Known]] = {}
         self._changing = asyncio.Lock()
+        self._tasks = TaskSet()
+        around.bus.on(BUS, lambda _words: self._look())
+        around.bus.on_return(self._look)
 
     async def start(self) -> None:
         """Offers the tools that are known and begins to connect; waits for no server."""
@@ -109,6 +109,7 @@ class McpServers:
 
     async def stop(self) -> None:
         """Ends all servers."""
+        await self._tasks.stop()
         async with self._changing:
             await asyncio.gather(*(server.stop() for server in self._servers.values()))
 
@@ -143,11 +144,27 @@ class McpServers:
             if name is None:
                 there = ", ".join(each.known.name for each in self.tools(server)) or "none"
                 raise UnknownServer(f"`{server}` has no tool `{tool[:64]}`; there are: {there}")
-        done, known = await self._database.run(_approve, server, name, by)
+        done, known = await self._database.run(self._approve, server, name, by)
         self._listed(server, known)
         return done
 
+    def _approve(self, tx: Transaction, server: str, name: str | None, by: str) -> tuple[list[str], list[mcp.Known]]:
+        done = mcp.approve(tx, server, name, by)
+        for each in done:
+            audit.add(tx, by, "mcp approve", None, server=server, tool=each.name, fingerprint=each.new_fingerprint)
+        self._around.bus.send(tx, BUS)
+        return [each.name for each in done], mcp.known(tx, server)
+
     # ---- the registry ----
+
+    def _look(self) -> None:
+        """Another process has changed the table."""
+        if self._servers:
+            self._tasks.spawn(self._refresh(), "mcp tools")
+
+    async def _refresh(self) -> None:
+        for each in tuple(self._servers):
+            self._listed(each, await self._database.read(mcp.known, each))
 
     def _listed(self, server: str, known: Sequence[mcp.Known]) -> None:
         before = {each.name: each.standing for each in self._known.get(server, ())}
@@ -198,13 +215,6 @@ class McpServers:
             by_name_only=True,
             schema=known.input_schema,
         )
-
-
-def _approve(tx: Transaction, server: str, name: str | None, by: str) -> tuple[list[str], list[mcp.Known]]:
-    done = mcp.approve(tx, server, name, by)
-    for each in done:
-        audit.add(tx, by, "mcp approve", None, server=server, tool=each.name, fingerprint=each.new_fingerprint)
-    return [each.name for each in done], mcp.known(tx, server)
 
 
 def _used(settings: McpServer, known: mcp.Known) -> bool:
