@@ -1,5 +1,5 @@
-"""PostgreSQL: what a sub-agent's birth costs, how soon another process begins it, how soon a dead worker's work goes on,
-and what ten thousand that wait cost. On a server that waits for its disk, as in production.
+"""PostgreSQL: what a sub-agent's birth costs, how soon another process begins it, how soon a dead worker's work goes
+on, and what ten thousand that wait cost. On a server that waits for its disk, as in production.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def postgres(folder: Path) -> list[Measurement]:
 
 @asynccontextmanager
 async def _fleet(folder: Path, server: PostgresServer, **settings: Any) -> AsyncGenerator[Fleet]:
-    folder.mkdir(parents=True)
+    await asyncio.to_thread(folder.mkdir, parents=True)
     url = await asyncio.to_thread(server.migrated)
     limits = {"maxChildrenPerAgent": 1000, **settings}
     async with fleet(folder, config={"database": {"url": url}, **subagents(**limits)}, url=url) as f:
@@ -65,10 +65,10 @@ async def _fleet(folder: Path, server: PostgresServer, **settings: Any) -> Async
 async def _submit(folder: Path, server: PostgresServer) -> list[Measurement]:
     """The unit of work that creates a sub-agent: run, session, first message, queue row, event; committed."""
     url = await asyncio.to_thread(server.migrated)
-    config = {
+    config: dict[str, Any] = {
         "database": {"url": url, "durability": "full"},
         "workers": {"gatewayLanes": []},
-        **{"agents": {"defaults": {"subagents": {"maxChildrenPerAgent": 1000}}}},
+        "agents": {"defaults": {"subagents": {"maxChildrenPerAgent": 1000}}},
     }
     found: list[float] = []
     async with pilot(folder, config=config, postgres=False) as p:
@@ -144,12 +144,10 @@ async def _idle(folder: Path, server: PostgresServer) -> list[Measurement]:
         await asyncio.to_thread(_fill, f.site.postgres)
         assert f.value("select count(*) from laneway_queue where status = 'queued'") == WAITING
         await asyncio.sleep(SETTLE_SECONDS)
-        before, since = await asyncio.to_thread(_cpu, f.site.postgres, gateway.pid, worker.pid), time.monotonic()
+        pids = (gateway.pid, worker.pid)
+        before, since = await asyncio.to_thread(_cpu, f.site.postgres, *pids), time.monotonic()
         await asyncio.sleep(LOOK_SECONDS)
-        after, seconds = (
-            await asyncio.to_thread(_cpu, f.site.postgres, gateway.pid, worker.pid),
-            time.monotonic() - since,
-        )
+        after, seconds = await asyncio.to_thread(_cpu, f.site.postgres, *pids), time.monotonic() - since
     names = ("gateway", "worker", "server")
     return [
         Measurement(f"PostgreSQL: {WAITING:,} waiting, {name}: processor", "%", [(b - a) / seconds * 100], IDLE_PERCENT)
@@ -187,7 +185,7 @@ def _fill(url: str) -> None:
     copies = (
         (
             schema.sessions,
-            {"id": session, "key": "'agent:main:subagent:' || n", "run_id": run, **at_rest},
+            {"id": session, "key": "'agent:main:s:' || n", "run_id": run, **at_rest},
             "kind = 'subagent'",
         ),
         (schema.runs, {"id": run, "session_id": session, "number": "n + 10", **waits}, "true"),
