@@ -146,8 +146,7 @@ class Gateway:
         self.deliverer = Delivery(database, self.registry.channels, self.events, self.relay)
         self.posting = Posting(self.registry.channels, self.events, self.presence, self._wake_delivery)
         self.asking = Asking(self.posting, self.events)
-        asking = self.asking
-        self.approvals = ApprovalBook(database, asking.notify, asking.answerable, tell=far.approval)
+        self.approvals = ApprovalBook(database, self.asking.notify, self.asking.answerable, tell=far.approval)
         self.lifecycle = self._make_lifecycle()
         self.steps = self._make_steps()
         self.models = Models(gate=RateLeases(database, self.instance).hold)
