@@ -1,6 +1,7 @@
 """`python -m tests.bench [NAME …]`: measures a real gateway process and prints a table.
 
-Names choose parts: startup, sdk, latency, fanout, queued, isolation, litellm. Exit code 1 if a target isn't met.
+Names choose parts: startup, sdk, latency, fanout, queued, isolation, litellm, postgres. Exit code 1 if a target isn't
+met.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.bench import fanout, footprint, latency, queues
+from tests.bench.postgres import postgres
 from tests.bench.report import Measurement, table
 
 Part = Callable[[Path], Awaitable[list[Measurement]]]
@@ -23,6 +25,7 @@ PARTS: Mapping[str, Part] = {
     "queued": queues.queued,
     "isolation": queues.isolation,
     "litellm": footprint.with_litellm,
+    "postgres": postgres,
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Unit = Literal["ms", "s", "MB", "KB", "×", ""]
+Unit = Literal["ms", "s", "MB", "KB", "×", "%", ""]
 _HEAD = ("measurement", "target", "median", "min", "p99", "n", "met")
 
 
