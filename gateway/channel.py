@@ -32,6 +32,8 @@ class Capabilities:
     """An answer can be shown while it is being written: as events on a `pull` channel, else by `Channel.stream`."""
     stream_seconds: float = 1.0
     """The shortest time between two updates of a stream."""
+    stream_after: float = 0.0
+    """How long an answer is written before its stream begins: one that is done by then is posted whole."""
     drafts: bool = False
     """What is streamed is a draft, of which nothing stays."""
     tasks: bool = False
@@ -188,6 +190,12 @@ class Channel(Protocol):
     async def stop(self) -> None:
         """Takes no more events and ends all its tasks."""
         ...
+
+    async def ready(self, route: Route) -> None:
+        """Returns when a post may be sent on a route, where a platform limits how often.
+
+        Asked before a post counts as being sent, so that one which waits is not in doubt after a crash.
+        """
 
     async def post(self, post: Post) -> str | None:
         """Posts, replaces or retracts a message; returns the platform's id of it.

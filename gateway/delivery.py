@@ -44,6 +44,8 @@ class Delivery:
         self._channels = channels
         self._events = events
         self._sending: dict[str, asyncio.Task[None]] = {}
+        self._waiting: set[str] = set()
+        """Routes among them whose channel isn't ready for a post."""
         self._alarm = Alarm("delivery", self._due, self._send_due)
 
     def start(self) -> None:
@@ -53,6 +55,8 @@ class Delivery:
     async def stop(self) -> None:
         """Lets what is being sent finish; what takes too long is sent once more after the next start, marked."""
         await self._alarm.stop()
+        for route in self._waiting:
+            self._sending[route].cancel()
         sending = tuple(self._sending.values())
         if sending:
             _, late = await asyncio.wait(sending, timeout=STOP_SECONDS)
@@ -101,6 +105,13 @@ class Delivery:
 
     async def _send_route(self, route: str) -> None:
         """Sends one post of a route; the next one follows when this one is settled."""
+        place = Route.from_json(route)
+        if (channel := self._channels.get(place.channel)) is not None:
+            self._waiting.add(route)
+            try:
+                await channel.ready(place)
+            finally:
+                self._waiting.discard(route)
         post = await self._database.run(_mark_sending, route)
         if post is None:
             return

@@ -88,6 +88,9 @@ class Relay:
         known = self._streams.get(post.id)
         if known is not None:
             return known
+        if post.recovered and post.platform_id is None:
+            # It may be on its platform already, cut off by a crash: the delivery looks for it, or marks what it sends.
+            return None
         route = Route.from_json(post.route)
         channel = self._channels.get(route.channel)
         if channel is None or channel.capabilities.pull or not channel.able(route).streaming:
@@ -123,23 +126,11 @@ class Relay:
                 return False
 
     async def _follow(self, stream: _Stream, route: Route) -> None:
-        if not stream.channel.able(route).drafts:
-            await self._database.run(_begun, stream.post.id)
+        await _either(stream.ended, stream.channel.able(route).stream_after)
+        live = await self._begin(stream, route)
+        if live is None:
+            return
         row = stream.post
-        failpoints.hit("effect:stream")
-        live = await stream.channel.stream(
-            Post(
-                row.id,
-                route,
-                "",
-                recovered=row.recovered,
-                replaces=row.platform_id,
-                streamed=True,
-                created_at=row.created_at,
-            )
-        )
-        failpoints.hit("effected:stream")
-        stream.begun = True
         if live.platform_id is not None and live.platform_id != row.platform_id:
             await self._database.run(_known_as, row.id, live.platform_id)
         while not stream.ended.is_set():
@@ -149,6 +140,35 @@ class Relay:
             if not stream.ended.is_set():
                 # Asked each time: where many answers stream at once, a channel may want each to be slower.
                 await _either(stream.ended, stream.channel.able(route).stream_seconds)
+
+    async def _begin(self, stream: _Stream, route: Route) -> Live | None:
+        """Begins to show an answer as soon as its platform lets it; None if it is done before."""
+        row = stream.post
+        while not stream.ended.is_set():
+            if not stream.channel.able(route).drafts:
+                await self._database.run(_begun, row.id)
+            post = Post(
+                row.id,
+                route,
+                stream.text,
+                recovered=row.recovered,
+                replaces=row.platform_id,
+                streamed=True,
+                created_at=row.created_at,
+            )
+            failpoints.hit("effect:stream")
+            try:
+                live = await stream.channel.stream(post)
+            except DeliveryError as error:
+                if error.retry_after is None:
+                    raise
+                await self._database.run(_not_begun, row.id, error.uncertain)
+                await _either(stream.ended, error.retry_after)
+            else:
+                failpoints.hit("effected:stream")
+                stream.begun = True
+                return live
+        return None
 
     async def _update(self, stream: _Stream, live: Live) -> None:
         now = (stream.text, stream.tasks)

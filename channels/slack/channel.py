@@ -128,5 +128,7 @@ class SlackChannel(Channel):
     def _account(self, route: Route) -> Account:
         account = self._accounts.get(route.account)
         if account is None:
-            raise DeliveryError(f"no Slack account `{route.account}` is configured", permanent=True)
+            known = route.account in self._settings  # not connected yet: what a restart finds goes on a little later
+            reason = "isn't connected yet" if known else "isn't configured"
+            raise DeliveryError(f"the Slack account `{route.account}` {reason}", permanent=not known)
         return account

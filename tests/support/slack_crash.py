@@ -52,7 +52,7 @@ def rules(server: ScriptedModelServer) -> None:
 
 def slack_settings(about: Mapping[str, Any], api_url: str, channel: str, owner: str) -> dict[str, Any]:
     """The configuration of a gateway that answers in one channel."""
-    account: dict[str, Any] = {
+    account = {
         "botToken": about["bot_token"],
         "appToken": about["app_token"],
         "apiUrl": api_url.rstrip("/"),
@@ -121,8 +121,8 @@ class SlackScene:
         await ann.says(self.channel, "long", thread=self.asked)
         await self._reads("The end", self.asked)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await self._rests():
-                continue
+            while not await self._rests():  # noqa: ASYNC110 - another process tells nobody
+                await asyncio.sleep(LOOK_SECONDS)
         self._stopping = True
         if self._life is not None:
             self._life.terminate()
@@ -131,9 +131,8 @@ class SlackScene:
         return await self.ws.wait_message(pattern, channel=self.channel, thread=thread, seconds=PATIENCE_SECONDS)
 
     async def _rests(self) -> bool:
-        """Looks once whether the gateway is there, and has nothing to do and nothing to post."""
+        """Whether the gateway is there, and has nothing to do and nothing to post."""
         await self._up.wait()
-        await asyncio.sleep(LOOK_SECONDS)
         headers = {"Authorization": f"Bearer {self.site.token()}"}
         try:
             async with aiohttp.ClientSession(self.site.url(), headers=headers) as http:
