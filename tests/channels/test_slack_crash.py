@@ -93,6 +93,7 @@ async def test_every_message_is_answered_once_whatever_is_killed_when(stage: Sta
     _, found = await stage.play((), str(log))
     assert not found, found
     points = Counter(log.with_name("points.0").read_text("utf-8").split())
+    assert {f"effected:{effect}" for effect in ("post", "stream", "open_thread")} <= set(points)
     plans = list(_plans(points))
     assert len(plans) > 24, "there should be more deaths than that"
     wrong: list[str] = []
