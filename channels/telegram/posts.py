@@ -153,8 +153,6 @@ class Posts:
     async def _retract(self, post: Post) -> None:
         if post.replaces is not None:
             await self._delete(post.route, post.replaces)
-        elif _chat(post.route) > 0:  # a draft, which an empty one takes away
-            await self._call("send_message_draft", **self._where(post.route), draft_id=post.id, text="")
 
     async def _delete(self, route: Route, message_id: str) -> None:
         try:
