@@ -88,9 +88,6 @@ class Relay:
         known = self._streams.get(post.id)
         if known is not None:
             return known
-        if post.recovered and post.platform_id is None:
-            # It may be on its platform already, cut off by a crash: the delivery looks for it, or marks what it sends.
-            return None
         route = Route.from_json(post.route)
         channel = self._channels.get(route.channel)
         if channel is None or channel.capabilities.pull or not channel.able(route).streaming:
@@ -147,7 +144,15 @@ class Relay:
         while not stream.ended.is_set():
             if not stream.channel.able(route).drafts:
                 await self._database.run(_begun, row.id)
-            post = Post(row.id, route, stream.text, replaces=row.platform_id, streamed=True, created_at=row.created_at)
+            post = Post(
+                row.id,
+                route,
+                stream.text,
+                recovered=row.recovered,
+                replaces=row.platform_id,
+                streamed=True,
+                created_at=row.created_at,
+            )
             failpoints.hit("effect:stream")
             try:
                 live = await stream.channel.stream(post)

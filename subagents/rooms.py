@@ -122,8 +122,8 @@ class Rooms:
             self._registry.gateway.guests.bind(tx, session, context.route, context.sender.id)
         except CannotBind as error:
             raise CommandError(f"It can't have this place: {error}") from None
-        if not run.open or session.run_id != run.id:
-            runs.change(tx, session.run_id or run.id, mode="session")
+        # Given by hand it stays until it is taken back by hand, whatever the spawn had asked for.
+        runs.change(tx, session.run_id or run.id, mode="session", cleanup="keep")
         return CommandReply(
             f"🧵 This thread is {texts.name_of(run)}'s now: what you write here goes to it. /unfocus gives it back.",
             {"runId": run.id, "sessionKey": session.key},

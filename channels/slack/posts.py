@@ -181,11 +181,14 @@ class Posts:
     async def stream(self, post: Post) -> Live:
         """See `Channel.stream`: a new stream, or edits of the message that one before a crash has left."""
         channel, thread = post.route.chat, post.route.thread
-        if post.replaces is not None:
-            if await self._streams(post, post.replaces):
-                await self._stop(post.route, post.replaces, post_metadata(post))
-            live = Edits(self._api, channel, post.replaces, self._names, post_metadata(post))
-            self._live[post.replaces] = live
+        replaces = post.replaces
+        if replaces is None and post.recovered:
+            found = await self._finder.arrived(post, self._live.__contains__)
+            replaces = found.ts if found else None
+        if replaces is not None:
+            if await self._streams(post, replaces):
+                await self._stop(post.route, replaces, post_metadata(post))
+            live = self._live[replaces] = Edits(self._api, channel, replaces, self._names, post_metadata(post))
             return live
         user, team = self._recipients.get(post.route, ("", ""))
         if thread is None or (not user and not channel.startswith("D")):

@@ -191,7 +191,7 @@ def interrupted(tx: Transaction) -> int:
     """
     tx.execute(
         update(outbox)
-        .where(outbox.c.state == State.STREAMING, outbox.c.streamed, outbox.c.platform_id.is_(None))
+        .where(outbox.c.state.in_((State.STREAMING, State.PENDING)), outbox.c.streamed, outbox.c.platform_id.is_(None))
         .values(recovered=True)
     )
     return tx.execute(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from gateway.media import LARGEST_FILE
-from tests.support.model_script import Seen
+from tests.support.model_script import Json, Seen
 from tests.support.slack_gateway import GENERAL, SlackRoom, slack_room
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
@@ -15,10 +15,9 @@ SEEING = {"models": {"providers": {"test": {"models": [{"id": "scripted", "input
 
 def pictures(seen: Seen) -> list[str]:
     """The pictures that a model request shows, as data URLs."""
-    parts: list[dict[str, Any]] = [
-        part for message in seen.messages if isinstance(message["content"], list) for part in message["content"]
-    ]
-    return [str(cast("Any", part)["image_url"]["url"]) for part in parts if part["type"] == "image_url"]
+    contents = [message["content"] for message in seen.messages if isinstance(message["content"], list)]
+    parts = [part for content in contents for part in cast("list[Json]", content)]
+    return [str(part["image_url"]["url"]) for part in parts if part["type"] == "image_url"]
 
 
 async def sends(room: SlackRoom, text: str, **files: bytes) -> Seen:

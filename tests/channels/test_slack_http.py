@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.standins.slack import Fault, Options, SlackWorkspace
-from tests.support.model_script import Call, calls, say
+from tests.support.model_script import Call, Json, calls, say
 from tests.support.slack_gateway import GENERAL, SlackRoom, slack_room
 
 PATH = "/channels/slack/events"
@@ -76,7 +76,7 @@ async def test_2_two_accounts_are_told_apart_by_their_signatures(tmp_path: Path)
     other = Options(team="umbrella", bot_token="xoxb-other", signing_secret="another")  # noqa: S106 - made up
     async with SlackWorkspace(other) as second:
         home = second.channel("home", "zoe")
-        account = {
+        account: Json = {
             "botToken": other.bot_token,
             "signingSecret": other.signing_secret,
             "apiUrl": f"{second.base_url}/api",

@@ -31,6 +31,7 @@ IMPORTED = (
     "gateway.agent.openai_client",
     "subagents.plugin",
     "channels.terminal.plugin",
+    "channels.slack.account",
     "tests.crash.sink",
 )
 NICE = 5
