@@ -121,7 +121,7 @@ class SlackScene:
         await ann.says(self.channel, "long", thread=self.asked)
         await self._reads("The end", self.asked)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await self._rests():
+            while not await self._rests():  # noqa: ASYNC110 - another process tells nobody
                 await asyncio.sleep(LOOK_SECONDS)
         self._stopping = True
         if self._life is not None:
