@@ -52,7 +52,7 @@ def rules(server: ScriptedModelServer) -> None:
 
 def slack_settings(about: Mapping[str, Any], api_url: str, channel: str, owner: str) -> dict[str, Any]:
     """The configuration of a gateway that answers in one channel."""
-    account = {
+    account: dict[str, Any] = {
         "botToken": about["bot_token"],
         "appToken": about["app_token"],
         "apiUrl": api_url.rstrip("/"),
