@@ -103,6 +103,8 @@ class Registry:
     chores: list[Chore] = field(default_factory=list[Chore])
     startup: list[Hook] = field(default_factory=list[Hook])
     shutdown: list[Hook] = field(default_factory=list[Hook])
+    worker_startup: list[Hook] = field(default_factory=list[Hook])
+    worker_shutdown: list[Hook] = field(default_factory=list[Hook])
     origins: dict[str, str] = field(default_factory=dict[str, str])
     """`tool read` → the plugin that registered it."""
     current: str = "core"
@@ -167,13 +169,22 @@ class Registry:
         self._claim("chore", chore.name)
         self.chores.append(chore)
 
-    def on_startup(self, hook: Hook) -> None:
-        """Is awaited once before the first session is activated."""
-        self.startup.append(hook)
+    def on_startup(self, hook: Hook, *, workers: bool = False) -> None:
+        """Is awaited once before the first session is activated.
 
-    def on_shutdown(self, hook: Hook) -> None:
-        """Is awaited once when the gateway stops, while the database is still open."""
+        Args:
+            hook: what is awaited.
+            workers: in every worker process too: it provides what tools need, and acts on nothing that is shared.
+        """
+        self.startup.append(hook)
+        if workers:
+            self.worker_startup.append(hook)
+
+    def on_shutdown(self, hook: Hook, *, workers: bool = False) -> None:
+        """Is awaited once when the process stops, while the database is still open; see `on_startup`."""
         self.shutdown.append(hook)
+        if workers:
+            self.worker_shutdown.append(hook)
 
     def _claim(self, what: str, name: str) -> None:
         key = f"{what} `{name}`"

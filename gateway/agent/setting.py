@@ -180,7 +180,7 @@ class Settings:
             call_index=index,
             run_id=run.id if run else None,
             fence=session.fence,
-            processes=StoreLedger(self._database, session.id),
+            processes=StoreLedger(self._database, session.id, self._registry.gateway.instance),
             approver=_ClockedApprover(
                 self._approvals.approver(
                     Call(session.id, session.key, session.agent_id, seq, index, route, run.id if run else None)

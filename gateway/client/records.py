@@ -52,6 +52,21 @@ class OutboxCounts(Record):
     failed: int = 0
 
 
+class WorkerRecord(Record):
+    """A process that works on sessions; there are none with SQLite, where the gateway is alone."""
+
+    id: str = ""
+    role: str = ""
+    host: str = ""
+    pid: int = 0
+    lanes: list[str] = []
+    concurrency: int = 0
+    """0: as much as the lanes allow."""
+    running: int = 0
+    started_at: str = ""
+    lease_until: str = ""
+
+
 class Status(Record):
     """`GET /api/status`."""
 
@@ -65,6 +80,7 @@ class Status(Record):
     """The scripted stand-in answers, because no provider has a key."""
     state: str = ""
     lanes: dict[str, LaneStats] = {}
+    workers: list[WorkerRecord] = []
     sessions: int = 0
     active_runs: int = 0
     outbox: OutboxCounts = OutboxCounts()

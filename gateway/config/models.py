@@ -31,6 +31,7 @@ from gateway.config.server import (
     PluginsConfig,
     RetentionConfig,
     SessionConfig,
+    WorkersConfig,
 )
 from gateway.config.tools import ToolsConfig
 from gateway.config.tree import Shape, leaves
@@ -79,6 +80,7 @@ class Config(Section):
     )
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="Where the gateway listens.")
     database: DatabaseConfig = Field(default=DatabaseConfig(), description="Where everything is kept.")
+    workers: WorkersConfig = Field(default=WorkersConfig(), description="Several processes on one database.")
     retention: RetentionConfig = Field(
         default=RetentionConfig(), description="When what is archived is deleted for good."
     )

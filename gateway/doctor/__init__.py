@@ -25,7 +25,7 @@ from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
 from gateway.store.database import StoreError
 from gateway.store.lock import holder, is_held
 from gateway.store.migrate import HEAD, current
-from gateway.store.open import database_file
+from gateway.store.open import database_file, postgres_url
 from gateway.tools import sandbox
 
 OLDEST_PYTHON = (3, 11)
@@ -141,6 +141,9 @@ def _private(paths: Paths) -> list[tuple[Path, int]]:
 def database(paths: Paths, config: Config | None) -> Iterator[Finding]:
     """Whether the database is whole and of a version that this program knows."""
     part = "database"
+    if config is not None and (url := postgres_url(config)) is not None:
+        yield from _postgres(url)
+        return
     try:
         file = paths.database if config is None else database_file(config)
     except StoreError as error:
@@ -162,6 +165,17 @@ def database(paths: Paths, config: Config | None) -> Iterator[Finding]:
         yield Finding(part, Level.OK, f"{file.name}: schema {schema}; the next start brings it to {HEAD}")
     else:
         yield Finding(part, Level.OK, f"{file.name}: whole, schema {schema}, {file.stat().st_size / 1e6:.1f} MB")
+
+
+def _postgres(url: str) -> Iterator[Finding]:
+    try:
+        from gateway.doctor import postgres  # only with PostgreSQL: its driver may not be installed
+    except ImportError as error:
+        fix = "pip install 'laneway[postgres]'"
+        yield Finding("database", Level.FAIL, f"database.url names PostgreSQL, and {error.name} isn't installed", fix)
+        return
+    for level, text, fix in postgres.examine(url):
+        yield Finding("database", Level(level), text, fix)
 
 
 def lock(paths: Paths) -> Iterator[Finding]:

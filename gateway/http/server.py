@@ -97,7 +97,7 @@ class HttpServer:
         return app
 
     async def _end_streams(self, _app: web.Application) -> None:
-        self._gateway.events.close()
+        await self._gateway.events.close()
 
     async def _listen(self, port: int, *, allow_other_port: bool) -> int:
         runner, host = self._runner, self._gateway.config.gateway.host
