@@ -47,7 +47,7 @@ def rules(server: ScriptedModelServer) -> None:
     server.on(lambda seen: calls(room, text="Let me see."), role="main", user="ann: dig$", turn_step=1)
     server.on(lambda seen: say("They are at it."), role="main", user="ann: dig$")
     server.on(lambda seen: say(LONG), role="main", user="ann: long$")
-    server.on(lambda seen: say(f"heard: {seen.last_user}"), role="main")
+    server.on(lambda seen: say(f"heard: {seen.last_user}", chunk_delay=0.12), role="main")
 
 
 def slack_settings(about: Mapping[str, Any], api_url: str, channel: str, owner: str) -> dict[str, Any]:
