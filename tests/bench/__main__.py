@@ -1,11 +1,6 @@
 """`python -m tests.bench [NAME …]`: measures a real gateway process and prints a table.
 
-<<<<<<< HEAD
-Names choose parts: startup, sdk, latency, fanout, queued, isolation, litellm, postgres. Exit code 1 if a target isn't
-met.
-=======
 Names choose parts: startup, sdk, latency, fanout, queued, isolation, slack, litellm. Exit code 1 if a target isn't met.
->>>>>>> wip/slack
 """
 
 from __future__ import annotations
@@ -16,12 +11,8 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-<<<<<<< HEAD
-from tests.bench import fanout, footprint, latency, queues
-from tests.bench.postgres import postgres
-=======
 from tests.bench import channels, fanout, footprint, latency, queues
->>>>>>> wip/slack
+from tests.bench.postgres import postgres
 from tests.bench.report import Measurement, table
 
 Part = Callable[[Path], Awaitable[list[Measurement]]]
