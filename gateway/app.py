@@ -149,21 +149,8 @@ class Gateway:
         self.deliverer = Delivery(database, self.registry.channels, self.events, self.relay)
         self.posting = Posting(self.registry.channels, self.events, self.presence, self._wake_delivery)
         self.asking = Asking(self.posting, self.events)
-        self.approvals = ApprovalBook(
-            database, notify=self.asking.notify, answerable=self.asking.answerable, tell=far.approval
-        )
-        self.lifecycle = Lifecycle(
-            self.lanes,
-            self.events,
-            self.metrics,
-            self.files,
-            self.posting,
-            self.registry.run_kinds,
-            self.registry.job_kinds,
-            self._current,
-            self.approvals.withdraw,
-            self.ring,
-        )
+        self.approvals = ApprovalBook(database, self.asking.notify, self.asking.answerable, tell=far.approval)
+        self.lifecycle = self._make_lifecycle()
         self.steps = self._make_steps()
         self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
@@ -176,6 +163,7 @@ class Gateway:
         self.recovery = Recovery(self.lifecycle, self.posting, self.instance)
         self.company.members = join_in(self.company, self.recovery, config, self._release_claims)
         self.http = HttpServer(self)
+        self._register_chores()
         self.upkeep = Upkeep(database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
         self.registry.composed = self
         hear(self)
@@ -318,8 +306,24 @@ class Gateway:
         self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)
+
+    def _register_chores(self) -> None:
         self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
         self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
+
+    def _make_lifecycle(self) -> Lifecycle:
+        return Lifecycle(
+            self.lanes,
+            self.events,
+            self.metrics,
+            self.files,
+            self.posting,
+            self.registry.run_kinds,
+            self.registry.job_kinds,
+            self._current,
+            self.approvals.withdraw,
+            self.ring,
+        )
 
     def _make_steps(self) -> Steps:
         resting = Resting(self.lanes, self.lifecycle, self.events, self._current)

@@ -127,9 +127,9 @@ class ApprovalBook:
     def __init__(
         self,
         database: Database,
-        *,
         notify: Notify = lambda _tx, _approval: None,
         answerable: Callable[[Route], bool] = lambda _route: True,
+        *,
         expire_seconds: float = EXPIRE_SECONDS,
         tell: Callable[[Transaction, int], None] = lambda _tx, _approval_id: None,
     ) -> None:

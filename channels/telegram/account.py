@@ -58,6 +58,7 @@ class Account:
         self._timing = timing
         self._tasks = TaskSet()
         self._connected = False
+        self._stopping = False
         token = settings.bot_token.get_secret_value() if settings.bot_token else ""
         self._secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
         self._api = Api(token, settings.api_root, timing)
@@ -71,7 +72,7 @@ class Account:
 
     async def stop(self) -> None:
         """Takes no more; what is being taken in is given up, and comes again."""
-        self._connected = False
+        self._connected, self._stopping = False, True
         await self._tasks.stop()
         await self._api.stop()
 
@@ -105,8 +106,13 @@ class Account:
                 wait = min(self._timing.longest_retry, wait * 2)
         self._tell(CONNECTED)
         self._tasks.spawn(self._set_commands(), f"telegram:{self._name}:commands")
-        if self._settings.mode != "webhook":
+        if self._settings.mode == "webhook":
+            return
+        try:
             await Polling(self._ask, self._events.take, self._tell, self._timing).run()
+        finally:
+            if not self._stopping:
+                self._tell("polling has broken: see the log, and restart the gateway")
 
     async def _connect(self) -> None:
         """Asks who the bot is, and tells Telegram how updates are to come."""

@@ -163,6 +163,8 @@ class Api:
             raise DeliveryError("Telegram no longer has it", permanent=True) from None
         except TelegramError as error:
             raise self._failure(error) from None
+        except RuntimeError as error:  # it has no address
+            raise DeliveryError(self.clean(error), permanent=True) from None
         if len(content) > limit:
             raise DeliveryError(f"it is larger than {limit // 1024 // 1024} MB", permanent=True)
         return content
@@ -200,6 +202,8 @@ class Api:
         if isinstance(error, RetryAfter):
             return DeliveryError("Telegram asks for a pause", retry_after=_seconds(error.retry_after))
         if isinstance(error, InvalidToken):
+            if "not found" in text.lower():
+                return DeliveryError("Telegram doesn't know the token, or the method: channels.telegram.botToken")
             return DeliveryError("Telegram doesn't know the token: channels.telegram.botToken")
         if isinstance(error, BadRequest | Forbidden | ChatMigrated):
             lowered = text.lower()

@@ -26,6 +26,8 @@ Ask = Callable[[int, int], Awaitable[Sequence[Update]]]
 Take = Callable[[Update], Awaitable[None]]
 CONNECTED = "connected"
 CONFIRM_SECONDS = 2.0
+PAGE = 100
+"""Updates that Telegram gives at once."""
 
 
 @dataclass(slots=True)
@@ -61,8 +63,8 @@ class Polling:
         self._tasks = TaskSet()
         self._lanes: dict[int, _Lane] = {}
         self._rests: dict[int, _Rest] = {}
-        self._pending: set[int] = set()
-        """Updates that are being taken in, or couldn't be."""
+        self._pending: dict[int, int] = {}
+        """Updates that are being taken in, or couldn't be, with their chats."""
         self._done: set[int] = set()
         """Updates that were, behind such."""
         self._next = 0
@@ -104,6 +106,8 @@ class Polling:
             failpoints.hit("effected:confirm")
         for update in updates:
             self._begin(update)
+        if len(updates) < PAGE:
+            self._forget({update.update_id for update in updates})
         return None
 
     def _offset(self) -> int:
@@ -112,12 +116,18 @@ class Polling:
         self._done = {number for number in self._done if number >= offset}
         return offset
 
+    def _forget(self, told: set[int]) -> None:
+        """What couldn't be taken in and doesn't come any more: Telegram keeps updates for a day."""
+        gone = [number for number, chat in self._pending.items() if number not in told and chat not in self._lanes]
+        for number in gone:
+            del self._pending[number]
+
     def _begin(self, update: Update) -> None:
         number, chat = update.update_id, _chat(update)
         self._next = max(self._next, number + 1)
         if number in self._done or (number in self._pending and chat in self._lanes):
             return
-        self._pending.add(number)
+        self._pending[number] = chat
         rest = self._rests.get(chat)
         if rest is not None and time.monotonic() < rest.until:
             return
@@ -134,7 +144,7 @@ class Polling:
             while lane.waiting:
                 update = lane.waiting.popleft()
                 await self._take(update)
-                self._pending.discard(update.update_id)
+                self._pending.pop(update.update_id, None)
                 self._done.add(update.update_id)
             whole = True
         finally:

@@ -8,13 +8,14 @@ deletions and marks come to the same however often they are done. Nothing here s
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 from telegram import ForumTopic, InlineKeyboardMarkup, Message
 
 from channels.telegram import content, markdown, texts
 from channels.telegram.api import GONE, NO_PREVIEW, STALE, UNMODIFIED, UNREADABLE, Api
-from channels.telegram.content import content_of, entities_of
+from channels.telegram.content import Content, content_of, entities_of
 from channels.telegram.entities import units
 from channels.telegram.markdown import Rendered
 from channels.telegram.pace import Pace
@@ -32,6 +33,7 @@ ALERT_UNITS = 80
 """An answer that is longer stays until it is closed."""
 TITLE_CHARS = 128
 REMEMBERED = 2_000
+AGAIN = Rendered(content.SENT_AGAIN, (), content.SENT_AGAIN)
 COUNTED = frozenset(("send_message", "edit_message_text"))
 """What has to keep the pace."""
 
@@ -71,33 +73,29 @@ class Posts:
             except DeliveryError as error:
                 if error.code != GONE:
                     raise
+                post = replace(post, replaces=None)
                 await self._pace.turn(self._place(post.route))
-        return await self._send(post)
+        if post.recovered:
+            await self._api("get_me")  # a copy is sent once: not into a trouble that goes on
+        return await self._send(post, content_of(post))
 
     # ---- messages ----
 
-    async def _send(self, post: Post) -> str:
-        if post.recovered:
-            await self._api("get_me")  # a copy is sent once: not into a trouble that goes on
-        made = content_of(post)
+    async def _send(self, post: Post, made: Content) -> str:
+        """Sends messages one after the other; returns the first one's id."""
+        ids: list[str] = []
         try:
-            return await self._send_all(post.route, made.messages, made.keyboard, quiet=post.card is not None)
+            for message in made.messages:
+                if ids:
+                    await self._pace.turn(self._place(post.route))
+                last = len(ids) == len(made.messages) - 1
+                keyboard = made.keyboard if last else None
+                ids.append(await self._send_one(post.route, message, keyboard, quiet=post.card is not None))
         except DeliveryError as error:
             if error.uncertain and post.recovered:
                 reason = f"{error}; it was sent twice, and may have arrived twice or not at all"
                 raise DeliveryError(reason, permanent=True) from error
             raise
-
-    async def _send_all(
-        self, route: Route, messages: tuple[Rendered, ...], keyboard: InlineKeyboardMarkup | None, *, quiet: bool
-    ) -> str:
-        """Sends messages one after the other; returns the first one's id."""
-        ids: list[str] = []
-        for message in messages:
-            if ids:
-                await self._pace.turn(self._place(route))
-            last = len(ids) == len(messages) - 1
-            ids.append(await self._send_one(route, message, keyboard if last else None, quiet=quiet))
         return ids[0]
 
     async def _send_one(
@@ -114,7 +112,7 @@ class Posts:
         await self._edit(post.route, message_id, first, None if more else made.keyboard)
         if more:
             await self._pace.turn(self._place(post.route))
-            await self._send_all(post.route, tuple(more), made.keyboard, quiet=False)
+            await self._send(post, Content((*((AGAIN,) if post.recovered else ()), *more), made.keyboard))
         return message_id
 
     async def _edit(
@@ -153,8 +151,6 @@ class Posts:
     async def _retract(self, post: Post) -> None:
         if post.replaces is not None:
             await self._delete(post.route, post.replaces)
-        elif _chat(post.route) > 0:  # a draft, which an empty one takes away
-            await self._call("send_message_draft", **self._where(post.route), draft_id=post.id, text="")
 
     async def _delete(self, route: Route, message_id: str) -> None:
         try:
@@ -176,6 +172,9 @@ class Posts:
                 await self._readable("send_message_draft", route, message, **more)
 
             return Draft(draft)
+        if post.recovered and post.replaces is None:
+            # It may stand there already, cut off: what is posted in the end says so.
+            raise DeliveryError("the answer may have been begun before", uncertain=True)
         shown: Rendered | None = None
         message_id = post.replaces
         if message_id is None:

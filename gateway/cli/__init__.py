@@ -32,11 +32,10 @@ def dispatch(arguments: Sequence[str]) -> int:
 def _serve(arguments: Sequence[str], *, worker: bool) -> int:
     # Start-up is nothing but imports, and all they make stays: the collector would search it in vain, for 0.1 s.
     gc.disable()
-    # lazy: other commands need no gateway
     if worker:
-        from gateway.cli.worker import main
+        from gateway.cli.worker import main  # lazy: other commands need no gateway
     else:
-        from gateway.cli.start import main
+        from gateway.cli.start import main  # lazy: as above
 
     gc.freeze()
     gc.enable()

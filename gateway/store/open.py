@@ -63,7 +63,7 @@ def _open_postgres(config: Config, url: str) -> Database:
     try:
         # Only now: with SQLite neither the driver nor the queue engine need be installed.
         from gateway.store import postgres_migrate
-        from gateway.store.postgres import PostgresDatabase
+        from gateway.store.postgres import PostgresDatabase  # as above
     except ImportError as error:
         raise StoreError(
             f"database.url names PostgreSQL, and `{error.name}` isn't installed: pip install 'laneway[postgres]'"

@@ -1,6 +1,6 @@
 """`python -m tests.bench [NAME …]`: measures a real gateway process and prints a table.
 
-Names choose parts: startup, sdk, latency, fanout, queued, isolation, litellm. Exit code 1 if a target isn't met.
+Names choose parts: startup, sdk, latency, fanout, queued, isolation, slack, litellm. Exit code 1 if a target isn't met.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import fanout, footprint, latency, queues
+from tests.bench import channels, fanout, footprint, latency, queues
+from tests.bench.postgres import postgres
 from tests.bench.report import Measurement, table
 
 Part = Callable[[Path], Awaitable[list[Measurement]]]
@@ -22,7 +23,9 @@ PARTS: Mapping[str, Part] = {
     "fanout": fanout.fanout,
     "queued": queues.queued,
     "isolation": queues.isolation,
+    "slack": channels.of("slack"),
     "litellm": footprint.with_litellm,
+    "postgres": postgres,
 }
 
 

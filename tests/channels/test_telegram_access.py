@@ -73,6 +73,22 @@ async def test_2_in_a_group_it_answers_when_it_is_meant(tmp_path: Path) -> None:
         await room.settled(room.key(room.team))
 
 
+async def test_2_a_topic_in_which_it_takes_part_needs_no_mention(tmp_path: Path) -> None:
+    """Channels 2: a thread in which it takes part counts as a mention; General, which is no thread, doesn't."""
+    async with telegram_room(tmp_path) as room:
+        echo(room)
+        topic = await room.ann.open_topic(room.forum, "Research")
+        for place in (topic, None):
+            await room.bob.say("hello", room.forum, topic=place, mention=True)
+            await room.reads(room.forum, "heard: Bob: hello", topic=place)
+            last = await room.bob.say("and now?", room.forum, topic=place)
+        await room.reads(room.forum, "heard: Bob: and now?", topic=topic)
+        await room.tg.wait_taken(last.update)
+        await room.settled(room.key(room.forum))
+        await room.settled(room.key(room.forum, topic))
+        assert await room.texts(room.forum, topic=None) == ["heard: Bob: hello"]
+
+
 async def test_2_a_mention_may_stand_anywhere_and_in_any_case(tmp_path: Path) -> None:
     """Channels 2: the text is what its writer meant, without the mention; offsets count UTF-16 units."""
     async with telegram_room(tmp_path) as room:

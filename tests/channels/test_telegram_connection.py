@@ -92,6 +92,27 @@ async def test_1_a_chat_whose_update_can_t_be_taken_holds_up_no_other(
         assert await room.texts(room.ann) == ["heard: one", "heard: two"]
 
 
+async def test_an_update_that_lapses_is_waited_for_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Telegram keeps updates for a day: one that couldn't be taken in till then keeps nothing from being confirmed."""
+    receive = Reception.receive
+
+    async def reluctant(self: Reception, incoming: Incoming, *, quiet: bool = False) -> Accepted:
+        if incoming.text == "one":
+            raise OSError("the disk is full")
+        return await receive(self, incoming, quiet=quiet)
+
+    async with telegram_room(tmp_path) as room:
+        echo(room)
+        monkeypatch.setattr(Reception, "receive", reluctant)
+        await room.ann.say("one")
+        await room.tg.wait_call("getUpdates", count=4)
+        room.tg.parts.world.updates.drop()
+        two = await room.ann.say("two")
+        await room.tg.wait_taken(two.update)
+        await room.reads(room.ann, "heard: two")
+        await room.settled(KEY)
+
+
 async def test_1_a_redelivered_update_is_one_message(tmp_path: Path) -> None:
     """Channels 1: a redelivered event is one message, and one command."""
     async with telegram_room(tmp_path) as room:

@@ -24,23 +24,18 @@ from tests.support.telegram_scene import Story
 RULES = "tests.support.telegram_scene:rules"
 AT_ONCE = 4
 UNITS = (
-    "_judge_or_pair",  # receive: a command
-    "_answered",
     "_take",  # receive, commit: a message
-    "begin",  # turn
+    "_answered",  # a command
     "open_stream",  # outbox, of an answer that is being written
     "_begun",
-    "final",  # outbox
-    "_mark_sending",  # send
-    "_delivered",  # record
+    "final",  # turn, outbox
+    "_mark_sending",  # send: the second death is just before the effect
+    "_delivered",  # record: the first death is just after the effect
     "_look",  # cards
 )
 """Commits: the first death is before one, the second one, in the next life, after it."""
-POINTS = (
-    *("effect:confirm", "effected:confirm", "effect:post", "effected:post", "effected:post:3"),
-    *("before:_known_as", "after:_known_as"),
-)
-"""What is done in Telegram: a death before it, and one before it is recorded."""
+POINTS = ("effect:confirm", "effected:confirm", "effected:post:3", "before:_known_as", "after:_known_as")
+"""What a scene can only be killed at once: what is confirmed, a later post, the beginning of a stream."""
 
 Opened = tuple[Stage, asyncio.Queue[RemoteTelegram]]
 

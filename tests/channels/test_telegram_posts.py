@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -257,6 +258,21 @@ async def test_flood_limits_are_kept(tmp_path: Path) -> None:
         await room.delivered()
         assert [call for call in await room.tg.calls() if call.status == 429] == []
         assert await room.tg.busiest(room.forum, seconds=1.5) <= 4
+
+
+async def test_what_waits_its_turn_is_in_no_doubt_after_a_stop(tmp_path: Path) -> None:
+    """A post waits for its chat's pace before it counts as being sent: a stop neither waits for it nor marks it."""
+    async with telegram_room(tmp_path, limits=replace(Paced(), chat_seconds=60.0)) as room:
+        await room.ann.say("/status")
+        await room.ann.say("/queue")
+        await room.reads(room.ann, "main")
+        began = time.monotonic()
+        await room.p.stop()
+        assert time.monotonic() - began < 5
+        await room.p.start()
+        await room.reads(room.ann, "Queue mode")
+        await room.delivered()
+        assert not any(text.startswith(AGAIN) for text in await room.texts(room.ann))
 
 
 async def _count(room: TelegramRoom, number: int) -> bool:

@@ -14,6 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gateway.store.database import Database
+from gateway.store.migrate import migrate
+from gateway.store.postgres import PostgresDatabase
+from gateway.store.sqlite import SqliteDatabase
 from tests.support.postgres import PostgresServer
 
 VARIABLE = "LANEWAY_TEST_DATABASE"
@@ -39,6 +43,15 @@ def url_of(state: Path, *, migrated: bool = True) -> str:
 def section(state: Path, *, postgres: bool = ON_POSTGRES) -> dict[str, Any]:
     """The section `database` of a test's configuration."""
     return {"durability": "process", **({"url": url_of(state)} if postgres else {})}
+
+
+def opened(folder: Path) -> Database:
+    """A migrated database for a folder, opened on the running loop; the same one when it is asked for again."""
+    if ON_POSTGRES:
+        return PostgresDatabase(url_of(folder), "process")
+    file = folder / "laneway.db"
+    migrate(file)
+    return SqliteDatabase(file, "process")
 
 
 def follow(state: Path, copy: Path) -> None:
