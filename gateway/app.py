@@ -42,6 +42,7 @@ from gateway.inbound import Inbound, Queues
 from gateway.jobs.aggregate import aggregate_kind
 from gateway.jobs.control import JobControl
 from gateway.jobs.kinds import LANE as JOB_LANE
+from gateway.jobs.noop import noop_kind
 from gateway.jobs.runner import Jobs
 from gateway.lanes.local import LocalLanes
 from gateway.lifecycle import Lifecycle
@@ -245,6 +246,7 @@ class Gateway:
             self.registry.command(command)
         self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
         self.registry.job_kind(aggregate_kind())
+        self.registry.job_kind(noop_kind())
         self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)

@@ -32,7 +32,10 @@ def test_the_example_shows_every_key() -> None:
 def _generic(path: KeyPath) -> str:
     text = ""
     for index, part in enumerate(path):
-        named = path[:index] in (("models", "providers"), ("agents", "subagentDefs")) or path[1:index] in (("slack", "groups"), ("telegram", "groups"))
+        named = path[:index] in (("models", "providers"), ("agents", "subagentDefs")) or path[1:index] in (
+            ("slack", "groups"),
+            ("telegram", "groups"),
+        )
         text += "[]" if isinstance(part, int) else ".<name>" if named else f".{part}"
     return text.removeprefix(".")
 
