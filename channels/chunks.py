@@ -113,7 +113,11 @@ class _Cutter:
         # What stood in a container must not keep its indentation behind a beginning that has lost it.
         columns = blocks[first].indent
         inside = min(end, self._document.container_end(start)) if columns else start
-        body = [*head, *lines[start:inside]]
+        body = [*head]
+        for block in blocks[first:last]:
+            if block.start >= inside:
+                break
+            body += [*self._lines(block), *([block.close] if block.close else [])]
         text = "\n".join([*(dedent(line, columns) for line in body), *lines[inside:end]]).strip("\n").rstrip()
         return _behind(carry, text)
 
@@ -131,24 +135,28 @@ class _Cutter:
             return list(self._line_parts(carry, lines, _Frame("", "", "", _CODE)))
         if block.kind == "fence":
             indent = opening(lines[0])
-            frame = _Frame(lines[0], continued(lines[0]), indent + block.fence, indent)
+            closed = not block.close
+            # What closes it may be longer than what opened it.
+            close = indent + (lines[-1].strip(" \t>") if closed else block.fence)
+            frame = _Frame(lines[0], continued(lines[0]), close, indent)
             if self._fits(frame.around([indent + "x"], lines[0])) and self._fits(frame.around([indent + "x"])):
-                code = lines[1:-1] if len(lines) > 1 and _closes(lines[-1], block.fence) else lines[1:]
-                return list(self._line_parts(carry, code, frame))
+                return list(self._line_parts(carry, lines[1:-1] if closed else lines[1:], frame))
         marks = quotes(lines[0])
         return list(self._text_parts(carry, "\n".join(lines), marks if len(marks) <= _MARKS else ""))
 
     def _text_parts(self, carry: str, text: str, marks: str) -> Iterator[str]:
-        """A paragraph in parts; each but the first begins with the quote marks."""
+        """A paragraph in parts; each but the first begins with the quote marks, if there is room for them."""
         before = ""
         while text:
             at = cut(text, lambda part, c=carry, b=before: self._fits(_behind(c, b + part)))
-            if at or not carry:
+            if at or not (carry or before):
                 yield _behind(carry, before + text[: at or 1].rstrip())
                 text = text[at or 1 :].lstrip()
                 before = "" if text.startswith(marks.strip() or "\n") else marks
-            else:
+            elif carry:
                 yield carry
+            else:
+                before = marks = ""
             carry = ""
 
     def _fit_lines(self, carry: str, frame: _Frame, opener: str, code: list[str], count: int) -> bool:
@@ -191,9 +199,3 @@ class _Frame:
 
 def _behind(carry: str, text: str) -> str:
     return f"{carry}\n\n{text}" if carry else text
-
-
-def _closes(line: str, fence: str) -> bool:
-    """Whether a line closes a code block."""
-    mark = line.lstrip(" \t>").rstrip()
-    return len(mark) >= len(fence) and set(mark) == {fence[0]}

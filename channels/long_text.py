@@ -49,9 +49,12 @@ def cut(text: str, fits: Callable[[str], bool]) -> int:
 
 
 def cut_anywhere(text: str, fits: Callable[[str], bool]) -> int:
-    """Like `cut`, for code: between any two characters as people see them."""
+    """Like `cut`, for a line of code: after a blank near the end, else between characters as people see them."""
     most = longest(len(text), lambda count: fits(text[:count]), guess=_GUESS)
-    return most if most in (0, len(text)) else _between_graphemes(text, most)
+    if most in (0, len(text)):
+        return most
+    blank = text.rfind(" ", most * 3 // 4, most)
+    return blank + 1 or _between_graphemes(text, most)
 
 
 def _between_graphemes(text: str, most: int) -> int:

@@ -51,6 +51,8 @@ class Block:
     """Lines of the header that a piece beginning with this table row must repeat."""
     fence: str = ""
     """What closes it, for a fence."""
+    close: str = ""
+    """The line that must close it where its container doesn't, for a fence that nothing closes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,9 @@ def _found(tokens: Sequence[Token], lines: Sequence[str]) -> Iterator[Block]:
             own = len(token.content) - len(token.content.lstrip(" "))
             yield Block(start, end, "code", token.level, max(0, _indent(lines[start]) - _TAB - own))
         elif token.type == "fence":
-            yield Block(start, end, "fence", token.level, _indent(lines[start]), fence=token.markup)
+            closed = end - start > 1 and _closes(lines[end - 1], token.markup)
+            close = "" if closed else opening(lines[start]) + token.markup
+            yield Block(start, end, "fence", token.level, _indent(lines[start]), fence=token.markup, close=close)
         else:
             kind = {"heading_open": "heading", "hr": "rule"}.get(token.type, "paragraph")
             yield Block(start, end, kind, token.level, _indent(lines[start]))
@@ -142,6 +146,12 @@ def opening(line: str) -> str:
     """What stands before the text of a line that opens something, as it must read further down."""
     whole = continued(line)
     return whole[: len(whole) - len(whole.lstrip(" \t>"))]
+
+
+def _closes(line: str, fence: str) -> bool:
+    """Whether a line closes a code block."""
+    mark = line.lstrip(" \t>").rstrip()
+    return len(mark) >= len(fence) and set(mark) == {fence[0]}
 
 
 def _indent(line: str) -> int:

@@ -21,6 +21,7 @@ from gateway import __version__
 from gateway.agent.asking import Asker
 from gateway.agent.finals import Finals
 from gateway.agent.models import Models
+from gateway.agent.rates import RateLeases
 from gateway.agent.resolve import configured_models, default_model
 from gateway.agent.resting import Resting
 from gateway.agent.setting import Settings
@@ -44,6 +45,8 @@ from gateway.jobs.control import JobControl
 from gateway.jobs.kinds import LANE as JOB_LANE
 from gateway.jobs.noop import noop_kind
 from gateway.jobs.runner import Jobs
+from gateway.jobs.shell import LANE as SHELL_LANE
+from gateway.jobs.shell import shell_kind
 from gateway.lanes.local import LocalLanes
 from gateway.lifecycle import Lifecycle
 from gateway.metrics import Metrics
@@ -146,17 +149,13 @@ class Gateway:
             self.approvals.withdraw,
             self.ring,
         )
-        resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
-        finals = Finals(self.lifecycle, self.posting, resting)
-        job_runner = Jobs(self.registry, database, self.lifecycle, lambda: self.lanes.draining)
-        self.steps = Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, job_runner)
-        self.models = Models()
+        self.steps = self._make_steps()
+        self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
         self.guests = Guests(self.lanes, self.lifecycle, self.posting, self.queues, self._current, self.ring)
-        inbound = Inbound(self, database, self.queues, self.registry.commands, self.metrics)
-        self.intake = Reception(database, inbound, self.queues, self.guests, self.posting, self._current)
+        self.intake = self._make_intake()
         self.jobs = JobControl(self.registry)
         self.recovery = Recovery(self.lifecycle, self.posting)
         self.http = HttpServer(self)
@@ -233,6 +232,10 @@ class Gateway:
     async def _reload(self) -> None:
         await self.reload()
 
+    def clean(self, text: str) -> str:
+        """A text without the secrets that are known now."""
+        return self._redactor.clean(text)
+
     def ring(self, at: int) -> None:
         """Something is due at this time (milliseconds), which may be earlier than was known."""
         self.upkeep.ring(at)
@@ -247,9 +250,21 @@ class Gateway:
         self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
         self.registry.job_kind(aggregate_kind())
         self.registry.job_kind(noop_kind())
+        self.registry.job_kind(shell_kind())
+        self.registry.lane(LaneSpec(SHELL_LANE, lambda config: config.jobs.shell.max_concurrent))
         self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)
+
+    def _make_steps(self) -> Steps:
+        resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
+        finals = Finals(self.lifecycle, self.posting, resting)
+        runner = Jobs(self.registry, self.database, self.lifecycle, lambda: self.lanes.draining)
+        return Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, runner)
+
+    def _make_intake(self) -> Reception:
+        inbound = Inbound(self, self.database, self.queues, self.registry.commands, self.metrics)
+        return Reception(self.database, inbound, self.queues, self.guests, self.posting, self._current)
 
     def _make_turns(self) -> Turns:
         asker = Asker(self.database, self.steps, self.models, self.settings, self.events, self.metrics, self.relay)
@@ -259,7 +274,7 @@ class Gateway:
                 self.steps,
                 asker,
                 self.settings,
-                ToolRunner(self.database, lambda text: self._redactor.clean(text)),
+                ToolRunner(self.database, self.clean),
                 lambda: self.lanes.draining,
                 self.registry.check_output,
             )

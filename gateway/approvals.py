@@ -177,7 +177,8 @@ class ApprovalBook:
     async def was_only_asked(self, session_id: str, assistant_seq: int, call_index: int) -> bool:
         """Whether an open call has done nothing yet: it waits for an answer, or for whoever asked to hear it."""
         key = (session_id, assistant_seq, call_index)
-        approval = await self._database.read(of_call, *key)
+        # Not `read`, which may see an answer before this process has heard of it (`_wake`): a unit comes after that.
+        approval = await self._database.run(of_call, *key)
         return approval is not None and (approval.state is State.PENDING or key in self._unheard)
 
     async def decide(self, approval_id: int, *, allowed: bool, always: bool = False, by: str) -> Approval:

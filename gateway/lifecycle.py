@@ -71,19 +71,19 @@ class Lifecycle:
     def start(self, tx: Transaction, run: Run) -> Run:
         """Its session has begun to work: the time spent waiting for children counts, time in the queue doesn't."""
         first = run.started_at is None
-        runs.change(
+        now = runs.changed(
             tx,
             run.id,
             status=Status.RUNNING,
             started_at=run.started_at or tx.now,
             **self._stop_waiting(tx, run),
         )
-        return self.tell(tx, run.id, "started" if first else "resumed")
+        return self.told(tx, now, "started" if first else "resumed")
 
     def wait(self, tx: Transaction, run: Run) -> Run:
         """It has nothing to do until its children have settled."""
         deadline = tx.now + max(0, run.timeout_ms - run.active_ms) if run.timeout_ms else None
-        runs.change(
+        now = runs.changed(
             tx,
             run.id,
             status=Status.WAITING,
@@ -91,7 +91,7 @@ class Lifecycle:
             deadline_at=deadline,
         )
         self._wake_at(tx, deadline)
-        return self.tell(tx, run.id, "waiting")
+        return self.told(tx, now, "waiting")
 
     def delay(self, tx: Transaction, run: Run, until: int) -> Run:
         """It isn't started before a time (milliseconds): it was submitted so, or waits for its next attempt."""
@@ -194,7 +194,7 @@ class Lifecycle:
                 self.finish(tx, child.id, Outcome.STOPPED, error=f"“{run.label}”, which asked for it, ended")
         self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner)
         session = sessions.get(tx, run.session_id)
-        runs.change(
+        ended = runs.changed(
             tx,
             run.id,
             status=Status.DONE,
@@ -210,7 +210,7 @@ class Lifecycle:
             **self._stop_waiting(tx, run),
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
-        ended = self._announce(tx, run.id)
+        ended = self._announce(tx, ended)
         self._tell_thread(tx, session, ended)
         self._tell_dependents(tx, ended)
         return ended
@@ -235,6 +235,10 @@ class Lifecycle:
         run = runs.find(tx, run_id)
         if run is None:
             raise LookupError(f"run {run_id} doesn't exist")
+        return self.told(tx, run, change)
+
+    def told(self, tx: Transaction, run: Run, change: str) -> Run:
+        """Appends an event about a run that has just been read, or written, and returns it."""
         self.events.append(
             tx,
             "run",
@@ -264,8 +268,8 @@ class Lifecycle:
                 f"“{above[0].label}”, which asked for it, no longer exists.",
             )
 
-    def _announce(self, tx: Transaction, run_id: str) -> Run:
-        run = self.tell(tx, run_id, "done")
+    def _announce(self, tx: Transaction, run: Run) -> Run:
+        self.told(tx, run, "done")
         found = self.requester(tx, run)
         if found is None:
             self._plan_archive(tx, run, soon=True, announced_at=tx.now)

@@ -16,7 +16,7 @@ from gateway.posting import Posting
 from gateway.store import moved, outbox, sessions, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Status
-from gateway.store.schema import idempotency, meta
+from gateway.store.schema import idempotency, meta, rate_leases
 from gateway.store.schema import runs as runs_table
 from gateway.store.schema import sessions as table
 from gateway.store.sessions import Session
@@ -60,6 +60,7 @@ class Recovery:
             )
         )
         outbox.interrupted(tx)
+        tx.execute(delete(rate_leases))
         tx.execute(delete(meta).where(meta.c.key == "alone"))
         return Recovered(tuple(suspects), len(active))
 

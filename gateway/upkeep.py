@@ -21,8 +21,6 @@ from gateway.store.database import Database, StoreError
 from gateway.store.runs import Outcome
 from gateway.timers import Alarm
 
-ALONE_CHECK_SECONDS = 0.2
-
 log = logging.getLogger(__name__)
 
 
@@ -132,10 +130,15 @@ class Upkeep:
         await self._database.run(self._recovery.alone, session_id)
         self._lanes.restrict(session_id)
         self._lanes.push(session.lane, session_id, RESUMED)
-        before = session.next_seq
-        while self._lanes.is_busy(session_id):
-            await asyncio.sleep(ALONE_CHECK_SECONDS)
-            session = await self._database.read(sessions.find, session_id)
-            if session is None or session.next_seq > before:
-                break
+        resting = asyncio.create_task(self._lanes.at_rest(session_id), name="alone")
+        try:
+            while not resting.done():
+                commit = self._database.next_commit()
+                now = await self._database.read(sessions.find, session_id)
+                if now is None or now.next_seq > session.next_seq:
+                    break
+                await asyncio.wait([commit, resting], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            resting.cancel()
+            await asyncio.gather(resting, return_exceptions=True)
         await self._database.run(self._recovery.alone, None)

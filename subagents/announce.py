@@ -82,8 +82,8 @@ def stats_line(tx: Transaction, run: Run, files: TranscriptFiles) -> str:
 
 def transcript_path(tx: Transaction, run: Run, files: TranscriptFiles) -> str:
     """Where the transcript is when the announcement is read: with `cleanup: "delete"` it is archived right after."""
-    session = sessions.find(tx, run.session_id)
-    if run.cleanup == "delete" and session is not None and run.ended_at is not None:
+    session = sessions.find(tx, run.session_id) if run.cleanup == "delete" else None
+    if session is not None and run.ended_at is not None:
         return str(files.retired_path(session, run.ended_at))
     return run.transcript_path or "(none)"
 

@@ -8,9 +8,9 @@ and what is below it. What comes out of another session is bounded, and fenced a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 from sqlalchemy import select
@@ -32,6 +32,8 @@ from subagents.scope import Viewer, visible
 
 LIST_MOST = 100
 HISTORY_MOST = 100
+
+A = TypeVar("A", bound=ToolArguments)
 
 
 class OutOfReach(CommandError):
@@ -68,25 +70,46 @@ class SessionStatusArguments(ToolArguments):
 
 def session_tools(registry: Registry, control: Control) -> tuple[Tool[Any], ...]:
     """All four."""
-    return (_list_tool(registry), _history_tool(registry), _send_tool(registry, control), _status_tool(registry))
-
-
-def _list_tool(registry: Registry) -> Tool[SessionsListArguments]:
-    async def run(context: ToolContext, args: SessionsListArguments) -> ToolResult:
-        found = await registry.gateway.database.read(_listed, context.session_id, args)
-        return ToolResult(json.dumps({"sessions": found}, ensure_ascii=False))
-
-    return Tool(
-        name="sessions_list",
-        description="The sessions that you can see, the last used first.",
-        args=SessionsListArguments,
-        run=run,
-        idempotent=True,
+    return (
+        _looking(
+            registry,
+            "sessions_list",
+            "The sessions that you can see, the last used first.",
+            SessionsListArguments,
+            _listed,
+        ),
+        _looking(registry, "sessions_history", "The last messages of a session.", SessionsHistoryArguments, _history),
+        _send_tool(registry, control),
+        _status_tool(registry),
     )
 
 
-def _listed(tx: Transaction, session_id: str, args: SessionsListArguments) -> list[dict[str, Any]]:
-    own = sessions.get(tx, session_id)
+def _looking(
+    registry: Registry, name: str, description: str, args: type[A], look: Callable[[Transaction, Session, A], str]
+) -> Tool[A]:
+    """A tool that only reads.
+
+    Args:
+        registry: where the database is.
+        name: of the tool.
+        description: for the model.
+        args: its arguments.
+        look: reads for the session that asks, and returns the tool's text; raises `OutOfReach`.
+    """
+
+    def read(tx: Transaction, session_id: str, given: A) -> str:
+        return look(tx, sessions.get(tx, session_id), given)
+
+    async def run(context: ToolContext, given: A) -> ToolResult:
+        try:
+            return ToolResult(await registry.gateway.database.read(read, context.session_id, given))
+        except OutOfReach as error:
+            return ToolResult(str(error), error=True)
+
+    return Tool(name=name, description=description, args=args, run=run, idempotent=True)
+
+
+def _listed(tx: Transaction, own: Session, args: SessionsListArguments) -> str:
     if _sees_all(own):
         found = sessions.page(tx, kind=args.kind, before=None, limit=args.limit)
     else:
@@ -94,7 +117,7 @@ def _listed(tx: Transaction, session_id: str, args: SessionsListArguments) -> li
         seen = [own, *(each for key in below if (each := sessions.find(tx, key)))]
         wanted = [each for each in seen if args.kind in (None, each.kind)]
         found = sorted(wanted, key=lambda each: -each.updated_at)[: args.limit]
-    return [_session_line(tx, each) for each in found]
+    return json.dumps({"sessions": [_session_line(tx, each) for each in found]}, ensure_ascii=False)
 
 
 def _session_line(tx: Transaction, session: Session) -> dict[str, Any]:
@@ -109,33 +132,17 @@ def _session_line(tx: Transaction, session: Session) -> dict[str, Any]:
     return line if run is None else line | {"label": texts.name_of(run), "status": texts.state_word(run)}
 
 
-def _history_tool(registry: Registry) -> Tool[SessionsHistoryArguments]:
-    async def run(context: ToolContext, args: SessionsHistoryArguments) -> ToolResult:
-        try:
-            rows = await registry.gateway.database.read(_history, context.session_id, args)
-        except OutOfReach as error:
-            return ToolResult(str(error), error=True)
-        lines = "\n".join(render.log_lines(rows)) or "(nothing has been said)"
-        return ToolResult(texts.fenced("The last messages of another session.", lines))
-
-    return Tool(
-        name="sessions_history",
-        description="The last messages of a session.",
-        args=SessionsHistoryArguments,
-        run=run,
-        idempotent=True,
-    )
-
-
-def _history(tx: Transaction, session_id: str, args: SessionsHistoryArguments) -> list[dict[str, Any]]:
-    own = sessions.get(tx, session_id)
+def _history(tx: Transaction, own: Session, args: SessionsHistoryArguments) -> str:
     session = sessions.by_key(tx, args.session_key)
     if session is not None and _reaches(tx, own, session):
-        return messages_of(tx, session.id, None, args.limit, tools=args.tools)
-    run = _archived_run(tx, own, args.session_key) if session is None else None
-    if run is None:
-        raise OutOfReach(texts.no_session(args.session_key))
-    return messages_of(tx, run.session_id, run.transcript_path, args.limit, tools=args.tools)
+        rows = messages_of(tx, session.id, None, args.limit, tools=args.tools)
+    else:
+        run = _archived_run(tx, own, args.session_key) if session is None else None
+        if run is None:
+            raise OutOfReach(texts.no_session(args.session_key))
+        rows = messages_of(tx, run.session_id, run.transcript_path, args.limit, tools=args.tools)
+    lines = "\n".join(render.log_lines(rows)) or "(nothing has been said)"
+    return texts.fenced("The last messages of another session.", lines)
 
 
 def _archived_run(tx: Transaction, own: Session, key: str) -> Run | None:

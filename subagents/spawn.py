@@ -90,19 +90,7 @@ class Spawner:
         run_id = str(uuid.uuid4())
         if fork is None:
             fork = _fork(tx, requester) if args.context == "fork" else {}
-        session = sessions.create(
-            tx,
-            key=f"agent:{agent.id}:subagent:{uuid.uuid4()}",
-            agent_id=agent.id,
-            kind="subagent",
-            lane=LANE,
-            parent_id=parent.id if parent else None,
-            run_id=run_id,
-            depth=parent.depth + 1 if parent else 1,
-            owned=requester.trusted and (parent is None or parent.owned),
-            cwd=str(admitted.cwd) if admitted.cwd else None,
-            **fork,
-        )
+        session = self._session(tx, requester, admitted, run_id, fork)
         return runs.create(
             tx,
             id=run_id,
@@ -134,11 +122,34 @@ class Spawner:
             **(links or {}),
         )
 
+    def _session(
+        self,
+        tx: Transaction,
+        requester: Requester,
+        admitted: Admitted,
+        run_id: str,
+        fork: Mapping[str, int | str],
+    ) -> Session:
+        parent, agent = requester.session, admitted.agent
+        return sessions.create(
+            tx,
+            key=f"agent:{agent.id}:subagent:{uuid.uuid4()}",
+            agent_id=agent.id,
+            kind="subagent",
+            lane=LANE,
+            parent_id=parent.id if parent else None,
+            run_id=run_id,
+            depth=parent.depth + 1 if parent else 1,
+            owned=requester.trusted and (parent is None or parent.owned),
+            cwd=str(admitted.cwd) if admitted.cwd else None,
+            **fork,
+        )
+
     def begin(self, tx: Transaction, session: Session, run: Run, message: str) -> None:
         """Gives a run its first message and asks for its activation."""
         inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id)
         self._registry.gateway.lanes.enqueue(tx, session.lane, session.id)
-        self._registry.gateway.lifecycle.tell(tx, run.id, "created")
+        self._registry.gateway.lifecycle.told(tx, run, "created")
 
     def _denied(self, requester: Requester, agent: Agent) -> frozenset[str]:
         """What the child lacks because its requester does (spec/subagents.md 11)."""

@@ -16,6 +16,15 @@ ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.json5"
 
 
+NAMED = (
+    ("models", "providers"),
+    ("agents", "subagentDefs"),
+    ("channels", "slack", "groups"),
+    ("channels", "telegram", "groups"),
+)
+"""Records whose keys are a person's own."""
+
+
 def test_the_example_loads_without_a_warning(tmp_path: Path) -> None:
     config = load_config(EXAMPLE, paths=Paths(tmp_path), environ={})
     assert config.warnings == ()
@@ -32,10 +41,7 @@ def test_the_example_shows_every_key() -> None:
 def _generic(path: KeyPath) -> str:
     text = ""
     for index, part in enumerate(path):
-        named = path[:index] in (("models", "providers"), ("agents", "subagentDefs")) or path[1:index] in (
-            ("slack", "groups"),
-            ("telegram", "groups"),
-        )
+        named = path[:index] in NAMED
         text += "[]" if isinstance(part, int) else ".<name>" if named else f".{part}"
     return text.removeprefix(".")
 

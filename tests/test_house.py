@@ -123,7 +123,7 @@ def test_no_sleep_but_where_nothing_could_wake() -> None:
     """Style 7: no sleep and no poll on a path that an event can wake; what is left stands here with its reason."""
     allowed = {
         "gateway/agent/models.py",  # the wait between tries
-        "gateway/upkeep.py",  # looks whether a suspect that runs alone has grown
+        "gateway/agent/rates.py",  # a lease is renewed by the clock
         "gateway/tools/processes.py",  # the end of a process that isn't ours tells nobody
         "gateway/store/lock.py",  # the kernel wakes only those who would wait without end
         "gateway/tools/shim.py",

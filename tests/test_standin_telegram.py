@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 import pytest
-from telegram import InlineKeyboardButton, InlineKeyboardMarkup, MessageEntity, ReplyParameters
+from telegram import BotCommandScopeChat, InlineKeyboardButton, InlineKeyboardMarkup, MessageEntity
 from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, RetryAfter, TelegramError
 from telegram.ext import ExtBot
 
@@ -152,65 +152,6 @@ async def test_edits_change_the_message_or_are_refused(tg: TelegramStandIn, bot:
     await tg.allow(".*")
 
 
-async def test_topics_keep_messages_apart(tg: TelegramStandIn, bot: ExtBot[None]) -> None:
-    ann = await tg.person("Ann")
-    group = await tg.group("Team", ann, forum=True, rights=["can_manage_topics", "can_delete_messages"])
-    topic = await ann.open_topic(group, "Research")
-    asked = await ann.say("look", group, topic=topic)
-    answer = ReplyParameters(asked.id)
-    await bot.send_message(group.id, "found", message_thread_id=topic, reply_parameters=answer)
-    await bot.send_message(group.id, "to everybody")
-    own = await bot.create_forum_topic(group.id, "Child")
-    await bot.send_message(group.id, "task", message_thread_id=own.message_thread_id)
-    assert await tg.transcript(group, topic=topic) == "Ann: look\nLaneway: found"
-    assert await tg.transcript(group, topic=None) == "Laneway: to everybody"
-    assert await tg.transcript(group, topic=own.message_thread_id) == "Laneway: task"
-    for thread in (1, 77, asked.id):
-        with pytest.raises(BadRequest, match=r"(?i)thread not found"):
-            await bot.send_message(group.id, "x", message_thread_id=thread)
-    await bot.delete_forum_topic(group.id, own.message_thread_id)
-    with pytest.raises(BadRequest, match=r"(?i)thread not found"):
-        await bot.send_message(group.id, "x", message_thread_id=own.message_thread_id)
-    assert len(await tg.faults()) == 4
-    await tg.allow("thread not found")
-
-
-async def test_topics_need_rights_and_can_be_closed(tg: TelegramStandIn, bot: ExtBot[None]) -> None:
-    ann = await tg.person("Ann")
-    group = await tg.group("Team", ann, forum=True)
-    topic = await ann.open_topic(group, "Research")
-    with pytest.raises(BadRequest, match=r"(?i)rights"):
-        await bot.create_forum_topic(group.id, "Child")
-    await ann.close_topic(group, topic)
-    with pytest.raises(BadRequest, match=r"(?i)TOPIC_CLOSED"):
-        await bot.send_message(group.id, "x", message_thread_id=topic)
-    await ann.add_bot(group, rights=["can_manage_topics"])
-    await bot.send_message(group.id, "x", message_thread_id=topic)
-    await bot.reopen_forum_topic(group.id, topic)
-    assert [t["closed"] for t in await tg.topics(group)] == [False]
-    await tg.allow("rights|TOPIC_CLOSED")
-
-
-async def test_private_topics_and_drafts() -> None:
-    async with TelegramStandIn(topics=True) as tg, client(tg) as bot:
-        assert bot.bot.has_topics_enabled
-        ann = await tg.person("Ann")
-        topic = await bot.create_forum_topic(ann.id, "Research")
-        thread = topic.message_thread_id
-        await bot.send_message_draft(ann.id, 7, "thin", message_thread_id=thread)
-        await bot.send_message_draft(ann.id, 7, "thinking", message_thread_id=thread)
-        assert [(d["text"], d["live"]) for d in await tg.drafts(ann)] == [("thin", False), ("thinking", True)]
-        await bot.send_message(ann.id, "thought", message_thread_id=thread)
-        assert not any(draft["live"] for draft in await tg.drafts(ann))
-        await bot.send_message_draft(ann.id, 8, "more")
-        await tg.advance(31)
-        assert not any(draft["live"] for draft in await tg.drafts(ann))
-        await tg.assert_clean()
-        group = await tg.group("Team", ann)
-        with pytest.raises(BadRequest, match=r"(?i)private"):
-            await bot.send_message_draft(group.id, 7, "x")
-
-
 async def test_typing_lapses(tg: TelegramStandIn, bot: ExtBot[None]) -> None:
     ann = await tg.person("Ann")
     await bot.send_chat_action(ann.id, "typing")
@@ -280,6 +221,11 @@ async def test_commands_are_kept_by_scope_and_language(tg: TelegramStandIn, bot:
     assert await tg.commands() == [{"command": "stop", "description": "Stop all"}]
     assert (await tg.commands(language="de"))[0]["description"] == "Alles anhalten"
     assert (await bot.get_my_commands())[0].command == "stop"
+    ann = await tg.person("Ann")
+    await bot.set_my_commands([("status", "How it is")], scope=BotCommandScopeChat(ann.id))
+    assert (await tg.commands({"type": "chat", "chat_id": ann.id}))[0]["command"] == "status"
+    await bot.delete_my_commands(scope=BotCommandScopeChat(ann.id))
+    assert await bot.get_my_commands(scope=BotCommandScopeChat(ann.id)) == ()
 
 
 async def test_flood_limits_are_counted_and_enforced(tg: TelegramStandIn, bot: ExtBot[None]) -> None:

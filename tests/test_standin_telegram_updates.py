@@ -1,21 +1,20 @@
-"""The Telegram stand-in's updates: polling, webhook, privacy, buttons, trouble on demand, a process of its own."""
+"""The Telegram stand-in's updates: polling, webhook, privacy, buttons, drafts that are stopped."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
-from telegram.error import BadRequest, Conflict, InvalidToken, NetworkError, RetryAfter, TimedOut
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.error import BadRequest, Conflict
 from telegram.ext import ExtBot
 
-from tests.standins.telegram import Fault, TelegramStandIn, telegram_process
-from tests.support.telegram import client
+from tests.standins.telegram import TelegramStandIn
+from tests.support.telegram import client, texts
 
 STOP = InlineKeyboardMarkup([[InlineKeyboardButton("Stop", callback_data="s:1")]])
 EVERYTHING = ["message", "edited_message", "callback_query", "my_chat_member", "message_reaction"]
@@ -34,11 +33,6 @@ async def bot(tg: TelegramStandIn) -> AsyncGenerator[ExtBot[None]]:
     """The real client of it."""
     async with client(tg) as started:
         yield started
-
-
-def texts(updates: Sequence[Update]) -> list[str]:
-    """Texts of messages among updates."""
-    return [str(update.effective_message.text) for update in updates if update.effective_message]
 
 
 # ---------------------------------------------------------------------- polling
@@ -112,31 +106,6 @@ async def test_privacy_hides_what_isn_t_meant_for_the_bot(tg: TelegramStandIn, b
     assert [message.update is not None for message in heard] == [False, True, True, True, True, False, False]
     await ann.add_bot(group, rights=["can_manage_topics"])
     assert (await ann.say("just talk", group)).update is not None
-
-
-async def test_a_topic_s_message_replies_to_its_creation(tg: TelegramStandIn, bot: ExtBot[None]) -> None:
-    ann = await tg.person("Ann")
-    group = await tg.group("Team", ann, forum=True, rights=["can_manage_topics"])
-    topic = (await bot.create_forum_topic(group.id, "Child")).message_thread_id
-    await ann.say("go on", group, topic=topic)
-    await ann.say("in General", group)
-    inside, outside = [update.effective_message for update in await bot.get_updates()]
-    assert inside is not None and outside is not None
-    assert (inside.message_thread_id, inside.is_topic_message) == (topic, True)
-    assert inside.reply_to_message is not None and inside.reply_to_message.forum_topic_created is not None
-    assert (outside.message_thread_id, outside.is_topic_message) == (None, None)
-
-
-async def test_a_chain_of_replies_is_no_topic(tg: TelegramStandIn, bot: ExtBot[None]) -> None:
-    ann = await tg.person("Ann")
-    group = await tg.group("Team", ann, rights=["can_pin_messages"])
-    first = await ann.say("one", group)
-    await ann.say("two", group, reply_to=first)
-    reply = (await bot.get_updates())[-1].effective_message
-    assert reply is not None and (reply.message_thread_id, reply.is_topic_message) == (first.id, None)
-    with pytest.raises(BadRequest, match="thread not found"):
-        await bot.send_message(group.id, "x", message_thread_id=first.id)
-    await tg.allow("thread not found")
 
 
 async def test_buttons_are_answered_once_and_in_time(tg: TelegramStandIn, bot: ExtBot[None]) -> None:
@@ -230,87 +199,3 @@ async def test_the_webhook_sends_again_until_it_is_taken(tg: TelegramStandIn, bo
 
 async def _length(of: list[Any], wanted: int) -> bool:
     return len(of) == wanted
-
-
-# ---------------------------------------------------------------------- trouble
-
-
-async def test_trouble_comes_when_it_is_asked_for(tg: TelegramStandIn, bot: ExtBot[None]) -> None:
-    ann = await tg.person("Ann")
-    for fault, error in (
-        (Fault.flood(3), RetryAfter),
-        (Fault.server_error(502), NetworkError),
-        (Fault.server_error(500), NetworkError),
-        (Fault.dropped(), NetworkError),
-        (Fault.unauthorized(), InvalidToken),
-        (Fault.refused("Bad Request: can't parse entities"), BadRequest),
-    ):
-        await tg.next("sendMessage", fault)
-        with pytest.raises(error):
-            await bot.send_message(ann.id, "hello")
-    assert await tg.messages(ann) == []
-    for fault in (Fault.dropped(applied=True), Fault.server_error(applied=True)):
-        await tg.next("sendMessage", fault, chat=ann)
-        with pytest.raises(NetworkError):
-            await bot.send_message(ann.id, "hello")
-    assert len(await tg.messages(ann)) == 2
-    await tg.next("sendMessage", Fault.flood())
-    assert "never came" in (await tg.faults())[0]
-    with pytest.raises(RetryAfter):
-        await bot.send_message(ann.id, "hello")
-
-
-async def test_a_repetition_after_a_lost_answer_is_no_fault(tg: TelegramStandIn, bot: ExtBot[None]) -> None:
-    ann = await tg.person("Ann")
-    sent = await bot.send_message(ann.id, "1 running")
-    await tg.next("editMessageText", Fault.dropped(applied=True))
-    with pytest.raises(NetworkError):
-        await bot.edit_message_text("2 running", ann.id, sent.message_id)
-    with pytest.raises(BadRequest, match="not modified"):
-        await bot.edit_message_text("2 running", ann.id, sent.message_id)
-
-
-async def test_answers_are_held_until_released(tg: TelegramStandIn, bot: ExtBot[None]) -> None:
-    ann = await tg.person("Ann")
-    await tg.next("sendMessage", Fault.held("send"))
-    await tg.next("sendMessage", Fault.held("answer", applied=True))
-    before, after = (asyncio.create_task(bot.send_message(ann.id, text)) for text in ("one", "two"))
-    await tg.wait_call("sendMessage", count=2)
-    await tg.wait_message(lambda m: m.text in ("one", "two"))
-    assert len(await tg.messages(ann)) == 1
-    await tg.release("send")
-    await tg.release("answer")
-    assert {(await before).text, (await after).text} == {"one", "two"}
-
-
-async def test_a_poll_can_hang(tg: TelegramStandIn, bot: ExtBot[None]) -> None:
-    ann = await tg.person("Ann")
-    await tg.next("getUpdates", Fault.hangs())
-    await ann.say("hello")
-    with pytest.raises(TimedOut):
-        await bot.get_updates(read_timeout=0.1)
-    assert texts(await bot.get_updates()) == ["hello"]
-
-
-# ---------------------------------------------------------------------- a process of its own
-
-
-async def test_a_process_remembers_what_clients_forget(tmp_path: Path) -> None:
-    async with telegram_process(tmp_path / "calls.jsonl", "--topics") as tg:
-        ann = await tg.person("Ann")
-        async with client(tg) as bot:
-            assert bot.bot.has_topics_enabled
-            asked = await ann.say("hello")
-            assert texts(await bot.get_updates()) == ["hello"]
-        async with client(tg) as bot:
-            assert texts(await bot.get_updates()) == ["hello"]
-            waiting = asyncio.create_task(tg.wait_message(lambda m: m.text == "hi"))
-            await bot.send_message(ann.id, "hi", reply_markup=STOP)
-            card = await waiting
-            await ann.press(card, "Stop")
-            assert asked.update is not None
-            assert (await bot.get_updates(offset=asked.update + 1))[0].callback_query is not None
-        with pytest.raises(AssertionError, match="no button"):
-            await ann.press(card, "Go")
-        await tg.assert_clean()
-    assert '"method": "sendMessage"' in (tmp_path / "calls.jsonl").read_text()

@@ -48,24 +48,29 @@ def units(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
+def _covers(raw: bytes, entity: Entity) -> bool:
+    """Whether there is more than blanks under an entity."""
+    return bool(raw[2 * entity.offset : 2 * entity.end].decode("utf-16-le", "replace").strip())
+
+
 def trimmed(text: str, entities: Iterable[Entity]) -> tuple[str, list[Entity]]:
-    """A text without blank ends, and its entities on it; those that cover only blanks are gone."""
+    """A text without blank ends, and its entities on it."""
     tail = text.rstrip()
     lead = len(tail) - len(tail.lstrip("\n"))
     body = tail[lead:]
-    raw = body.encode("utf-16-le", "surrogatepass")
-    end = len(raw) // 2
+    end = units(body)
     kept: list[Entity] = []
     for entity in entities:
         start, stop = max(0, entity.offset - lead), min(entity.end - lead, end)
-        if stop > start and raw[2 * start : 2 * stop].decode("utf-16-le", "surrogatepass").strip():
+        if stop > start:
             kept.append(replace(entity, offset=start, length=stop - start))
     return body, kept
 
 
-def arranged(entities: Iterable[Entity]) -> list[Entity]:
-    """Entities as the server would leave them alone, in order."""
+def arranged(text: str, entities: Iterable[Entity]) -> list[Entity]:
+    """Entities of a text as the server would leave them alone, in order."""
     listed = list(entities)
+    raw = text.encode("utf-16-le", "surrogatepass")
     solid = _solid([entity for entity in listed if entity.type not in STYLES])
     marks: list[Entity] = []
     for kind in sorted(STYLES):
@@ -73,7 +78,7 @@ def arranged(entities: Iterable[Entity]) -> list[Entity]:
         spans = _without(spans, [(entity.offset, entity.end) for entity in solid if entity.type in MONOSPACE])
         spans = _uncrossed(spans, [*solid, *marks])
         marks += [Entity(kind, start, end - start) for start, end in spans]
-    return sorted([*solid, *marks], key=_order)
+    return sorted((entity for entity in (*solid, *marks) if _covers(raw, entity)), key=_order)
 
 
 def limited(entities: Sequence[Entity]) -> list[Entity]:
@@ -85,8 +90,8 @@ def _weight(entity: Entity) -> int:
     return _WEIGHT.get(entity.type, len(_WEIGHT))
 
 
-def _order(entity: Entity) -> tuple[int, int, int]:
-    return entity.offset, -entity.length, _weight(entity)
+def _order(entity: Entity) -> tuple[int, int, bool, int]:
+    return entity.offset, -entity.length, entity.type not in QUOTES, _weight(entity)
 
 
 def _solid(entities: Sequence[Entity]) -> list[Entity]:

@@ -11,7 +11,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from channels.chunks import split
@@ -19,23 +18,24 @@ from channels.telegram.entities import KNOWN, MOST, Entity, arranged, limited, t
 from channels.telegram.source import guards, has_formulas, openable, prepared
 
 if TYPE_CHECKING:
-    from telegramify_markdown import RenderConfig
+    from telegram import MessageEntity
 
 LIMIT = 4096
 """UTF-16 units of a message."""
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_DROPPED_MARKS = ("\u0333", "\u033f", "\u030a")
+_BROKEN = re.compile(r"[\x00\ud800-\udfff]")
+_LINE_ENDS = re.compile(r"[\r\u2028\u2029]")
+_CONTROLS = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f]")
+_DROPPED = re.compile(r"[\u202a-\u202e\u0333\u033f\u030a]")
+_INVISIBLE = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
 _MARKUP = re.compile(
     r"^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t])?)+"  # list marks
-    r"|^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(?:```|~~~)[^`\n]*$",  # fences
+    r"|^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(?:```+|~~~+)[\w+#.,:=-]*[ \t]*$",  # fences
     re.MULTILINE,
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_LABEL = re.compile(r"(?<=\])\[[^\]\n]{0,999}\]|^ {0,3}\[[^\]\n]{1,999}\]:", re.MULTILINE)
+_LABEL = re.compile(r"(?<=\])\[[^\]\n]{0,999}\]|^[ \t>]*\[[^\]\n]{1,999}\]:", re.MULTILINE)
 _REFERENCE = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
-_BROKEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What a library raises that has met a text it wasn't made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,16 @@ class Rendered:
     source: str
     """The Markdown that it was made from: the same content for a plain message, within the same limit."""
 
-    def message_entities(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[dict[str, Any]]:
         """The entities as the API takes them."""
         return [entity.to_json() for entity in self.entities]
+
+    def message_entities(self) -> list[MessageEntity]:
+        """The entities as python-telegram-bot takes them."""
+        # Only a gateway with Telegram needs the library, and has it.
+        from telegram import MessageEntity
+
+        return [MessageEntity(e.type, e.offset, e.length, url=e.url, language=e.language) for e in self.entities]
 
 
 def render(markdown: str) -> list[Rendered]:
@@ -63,16 +70,18 @@ def render(markdown: str) -> list[Rendered]:
 
 
 def cleaned(markdown: str) -> str:
-    """A text that can be sent: whole characters, and accents that the server would drop in one with their letter."""
-    text = _SURROGATE.sub("\ufffd", markdown).replace("\x00", "\ufffd")
-    if any(mark in text for mark in _DROPPED_MARKS):
-        text = unicodedata.normalize("NFC", text)
-    return text
+    """A text as the server leaves it: it makes blanks of controls and drops some marks, which would move entities."""
+    text = _BROKEN.sub("\ufffd", markdown.replace("\r\n", "\n"))
+    text = _LINE_ENDS.sub("\n", text)
+    if _DROPPED.search(text):
+        # In one with its letter a mark is kept.
+        text = _DROPPED.sub("", unicodedata.normalize("NFC", text))
+    return _CONTROLS.sub(" ", text)
 
 
 def shows(text: str) -> bool:
     """Whether there is anything to see; Telegram refuses a text of blanks and controls."""
-    return any(unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp") for character in text)
+    return any(unicodedata.category(character) not in _INVISIBLE for character in text)
 
 
 def _messages(piece: str) -> Iterable[Rendered]:
@@ -112,28 +121,26 @@ def _converted(piece: str, *, math: bool) -> Rendered | None:
     if guard is None:
         return None
     # Only a gateway with Telegram needs the library, and has it.
-    import pyromark
-    from telegramify_markdown import convert
-    from telegramify_markdown.converter import STANDARD_OPTIONS
+    from channels.telegram import library
 
-    hidden = guard.hidden(piece, math=math)
     try:
-        events = pyromark.events_with_range(hidden, options=STANDARD_OPTIONS)
-        ready = prepared(hidden, guard, events, math=math)
-        text, found = convert(ready, latex_escape=False, config=_symbols())
-    except _BROKEN:
+        hidden = guard.hidden(piece, math=math)
+        text, found = library.convert(prepared(hidden, guard, library.parse, math=math))
+    except library.BROKEN:
         return None
     entities = [
-        Entity(e.type, e.offset, e.length, guard.shown(e.url or ""), guard.shown(e.language or ""))
+        Entity(e.type, e.offset, e.length, guard.shown(e.url or "") or None, guard.shown(e.language or "") or None)
         for e in found
         if e.type in KNOWN and (e.type != "text_link" or openable(guard.shown(e.url or "")))
     ]
     text, entities = trimmed(guard.shown(text), entities)
-    return Rendered(text, tuple(arranged(entities)), piece)
+    return Rendered(text, tuple(arranged(text, entities)), piece)
 
 
 def _survives(piece: str, message: Rendered, *, math: bool) -> bool:
     """Whether every letter and digit of a piece is in its message, apart from what only marks something up."""
+    if not shows(message.text):
+        return False
     wanted = _REFERENCE.sub("", _MARKUP.sub("", piece))
     if "]:" in wanted:
         wanted = _LABEL.sub("", wanted)
@@ -145,18 +152,3 @@ def _survives(piece: str, message: Rendered, *, math: bool) -> bool:
 
 def _characters(text: str) -> Counter[str]:
     return Counter(character for character in unicodedata.normalize("NFKC", text) if character.isalnum())
-
-
-@cache
-def _symbols() -> RenderConfig:
-    """The library's symbols, but those that say something else than the source (an open task had a tick)."""
-    # Only a gateway with Telegram needs the library, and has it.
-    from telegramify_markdown import RenderConfig
-
-    config = RenderConfig.isolated()
-    config.cite_expandable = False
-    symbols = config.markdown_symbol
-    symbols.heading_level_1 = symbols.heading_level_2 = symbols.heading_level_3 = symbols.heading_level_4 = ""
-    symbols.unordered_list_item, symbols.horizontal_rule = "•", "———"
-    symbols.task_completed, symbols.task_uncompleted, symbols.image = "☑", "☐", "🖼 "
-    return config

@@ -12,17 +12,20 @@ links that would be lost are written out as `text (address)`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
+
+from channels.telegram.gaps import gaps, tag
 
 GUARDS = "⟅⟆⦃⦄⦅⦆⦇⦈⦉⦊⦗⦘⧘⧙⧚⧛⧼⧽"
 """Punctuation that hardly anybody writes: one UTF-16 unit each, without a meaning in Markdown."""
-_GUARDED = "<$|"
+_GUARDED = "<$|\n"
 _ESCAPED = r"(?<!\\)(?:\\\\)*\\"
-_MATH = re.compile(r"\$\$[^$|]*\\[A-Za-z]+[^$|]*\$\$|\$(?=\S)[^$\n|]*\\[A-Za-z]+[^$\n|]*(?<=\S)\$(?!\d)")
+_MATH = re.compile(r"\$\$[^$|]*\\[A-Za-z][^$|]*\$\$|\$(?=\S)[^$\n|]*\\[A-Za-z][^$\n|]*(?<=\S)\$(?!\d)")
 _BRACKETS = re.compile(rb"\\\[([^\\$|]*\\[A-Za-z][^$|]*?)\\\]|\\\(([^\\$|\n]*\\[A-Za-z][^$|\n]*?)\\\)")
-_DEFINITION = re.compile(rb"^ {0,3}\[([^\]\n]+)\]:", re.MULTILINE)
+_DEFINITION = re.compile(rb"^[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*\[([^\]\n]+)\]:", re.MULTILINE)
+_CELL_BAR = re.compile(rb"(?<!\\)\|")
 _BARS = re.compile(rb"\|(?=\|)")
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _OPENABLE = re.compile(r"(?:https?://(?:[\w-]+\.)+[\w-]+(?::\d{1,5})?(?:[/?#][^\s\x00-\x20]*)?|tg://\w[\w?=&%.-]*)")
@@ -62,6 +65,11 @@ class Guards:
         return re.sub(rf"({_ESCAPED})?\$", guarded, text)
 
     @property
+    def newline(self) -> bytes:
+        """What stands for a line break."""
+        return self.table[ord("\n")].encode()
+
+    @property
     def bar(self) -> bytes:
         """What stands for `|`."""
         return self.table[ord("|")].encode()
@@ -92,26 +100,35 @@ def guards(text: str) -> Guards | None:
     return Guards({ord(plain): rare for plain, rare in zip(_GUARDED, free, strict=False)})
 
 
-def prepared(text: str, guard: Guards, events: Events, *, math: bool) -> str:
+def prepared(text: str, guard: Guards, parse: Callable[[str], Events], *, math: bool) -> str:
     """The text with lost links written out, formulas in brackets as `$…$`, and no bars that make a spoiler.
 
     Args:
         text: with hidden characters.
         guard: what hid them.
-        events: what pyromark finds in it, with ranges.
+        parse: pyromark's, which gives events with ranges.
         math: formulas are wanted.
     """
-    source = text.encode()
+    source, events = text.encode(), [*parse(text)]
     found = _Found.among(events)
+    if wider := [*_overfull(source, guard, found)]:
+        source = _edited(source, wider)
+        events = [*parse(source.decode())]
+        found = _Found.among(events)
+    breaks = ((at, at, guard.newline) for at in gaps(events))
     formulas = _formulas(source, found) if math else ()
-    edits = [*found.links(source), *formulas, *_definitions(source, found), *_bars(source, guard, found)]
+    edits = [*breaks, *found.links(source), *formulas, *_definitions(source, found), *_bars(source, guard, found)]
+    return _edited(source, edits).decode()
+
+
+def _edited(source: bytes, edits: Iterable[Edit]) -> bytes:
     parts: list[bytes] = []
     at = 0
     for start, end, new in sorted(edits):
         if start >= at:
             parts += [source[at:start], new]
             at = end
-    return b"".join([*parts, source[at:]]).decode()
+    return b"".join([*parts, source[at:]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,27 +150,33 @@ class _Found:
 
     code: list[tuple[int, int]]
     tables: list[tuple[int, int]]
+    rows: list[tuple[int, int, int]]
+    """Rows of tables with the number of columns that their table has."""
     found: list[_Link]
 
     @classmethod
     def among(cls, events: Events) -> _Found:
         """Reads the parser's events."""
-        result = cls([], [], [])
+        result = cls([], [], [], [])
+        columns = 0
         around: list[tuple[dict[str, str], int, int, list[int]]] = []
         for event, where in events:
             span = where["start"], where["end"]
-            if _name(event, "End") in _LINKS:
+            if tag(event, "End") in _LINKS:
                 result.found.append(result.read(*around.pop(), nested=bool(around)))
                 continue
             if around:
                 around[-1][3].extend(span)
-            kind = _name(event, "Start")
+            kind = tag(event, "Start")
             if kind in _LINKS:
                 around.append((event["Start"][kind], *span, []))
             elif kind == "CodeBlock" or "Code" in event:
                 result.code.append(span)
             elif kind == "Table":
                 result.tables.append(span)
+                columns = len(event["Start"][kind])
+            elif kind == "TableRow":
+                result.rows.append((*span, columns))
         return result
 
     def read(self, link: dict[str, str], start: int, end: int, inner: list[int], *, nested: bool) -> _Link:
@@ -174,12 +197,6 @@ class _Found:
             else:
                 yield link.start, link.inner[0], b""
                 yield link.inner[1], link.end, b" \\(" + address + b"\\)" if address else b""
-
-
-def _name(event: Any, side: str) -> str:
-    """What begins (`Start`) or ends (`End`) with an event."""
-    tag = cast("dict[str, Any]", event).get(side) if isinstance(event, dict) else None
-    return next(iter(cast("dict[str, Any]", tag)), "") if isinstance(tag, dict) else str(tag or "")
 
 
 def _in(ranges: list[tuple[int, int]], at: int) -> bool:
@@ -203,6 +220,19 @@ def _definitions(source: bytes, found: _Found) -> Iterator[Edit]:
         if match[1].decode().casefold() not in used and not _in(found.code, match.start()):
             at = match.start(1) - 1
             yield at, at, b"\\"
+
+
+def _overfull(source: bytes, guard: Guards, found: _Found) -> Iterator[Edit]:
+    """Bars of a row beyond its table's columns, whose cells would vanish, as text of the last cell."""
+    for start, end, columns in found.rows:
+        row = source[start:end].rstrip()
+        bars = [start + match.start() for match in _CELL_BAR.finditer(row)]
+        if row.lstrip().startswith(b"|"):
+            bars = bars[1:]
+        if row.endswith(b"|") and bars:
+            bars = bars[:-1]
+        for at in bars[columns - 1 :]:
+            yield at, at + 1, guard.bar
 
 
 def _bars(source: bytes, guard: Guards, found: _Found) -> Iterator[Edit]:

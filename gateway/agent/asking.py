@@ -56,6 +56,8 @@ class Conversation:
     history: list[Message]
     placeholder: Post | None
     """The outbox row of the answer that is being streamed."""
+    sections: list[str]
+    """What plugins add to the system prompt, as of the last boundary."""
 
     @property
     def rows(self) -> list[Message]:
@@ -119,7 +121,7 @@ class Asker:
         return compaction.trimmed(prompt_messages(talk.rows, setting.model))
 
     async def _call(self, talk: Conversation, setting: Setting, messages: list[PromptMessage]) -> Answer:
-        system = await self._settings.system_prompt(setting, talk.session, talk.run)
+        system = self._settings.system_prompt(setting, talk.session, talk.run, talk.sections)
         tokens = sum(map(estimate_message, messages)) + estimate_text(system) + setting.tools.tokens
         request = ModelRequest(
             setting.model,

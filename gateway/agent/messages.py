@@ -97,6 +97,8 @@ class ModelRef:
     """tokens of one reply"""
     price: Price | None = None
     """Configured price; None: the client may know one."""
+    max_in_flight: int | None = None
+    """Calls to the provider at once, over all workers; None: no limit."""
     images: bool = False
     """Can see pictures."""
     reasoning: bool | None = None

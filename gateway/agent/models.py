@@ -13,6 +13,7 @@ import os
 import random
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
@@ -31,11 +32,13 @@ from gateway.agent.messages import (
     OnRetry,
     TransientModelError,
 )
+from gateway.agent.rates import unlimited
 from gateway.agent.retry import LONGEST_WAIT, MAX_TRIES, wait_before
 
 OFFLINE_VARIABLE = "LANEWAY_OFFLINE"
 """Set to 1, it forbids every model call that would leave this machine; tests run with it."""
 
+Gate = Callable[[ModelRef, OnRetry | None], AbstractAsyncContextManager[None]]
 Sleep = Callable[[float], Awaitable[None]]
 """Waits so many seconds."""
 
@@ -81,6 +84,7 @@ class Models:
         clients: ready clients by `ModelRef.api`, instead of those that are made on demand.
         sleep: waits between tries.
         jitter: a random number from 0 to 1.
+        gate: holds a place among the provider's calls in flight while one is made.
     """
 
     def __init__(
@@ -89,11 +93,13 @@ class Models:
         *,
         sleep: Sleep = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        gate: Gate = unlimited,
     ) -> None:
         self._clients: dict[str, ModelClient] = dict(clients or {})
         self._making: dict[str, asyncio.Lock] = {}
         self._sleep = sleep
         self._jitter = jitter
+        self._gate = gate
 
     async def prepare(self, refs: Iterable[ModelRef]) -> None:
         """Imports what these models need, in a thread. May be called at any time and any number of times."""
@@ -163,7 +169,8 @@ class Models:
         client = await self._client(_client_name(request.model))
         for attempt in range(1, MAX_TRIES):
             try:
-                return await client.complete(request, on_delta)
+                async with self._gate(request.model, on_retry):
+                    return await client.complete(request, on_delta)
             except TransientModelError as error:
                 if has_next and (error.retry_after or 0) > LONGEST_WAIT:
                     raise
@@ -171,7 +178,8 @@ class Models:
                 if on_retry:
                     await on_retry(f"{error}; try {attempt + 1} of {MAX_TRIES} in {wait:.0f} s")
             await self._sleep(wait)
-        return await client.complete(request, on_delta)
+        async with self._gate(request.model, on_retry):
+            return await client.complete(request, on_delta)
 
     async def _client(self, api: str) -> ModelClient:
         if (client := self._clients.get(api)) is not None:

@@ -118,6 +118,7 @@ def _ref(found: ModelName) -> ModelRef:
         base_url=provider.base_url,
         api_key=provider.api_key.get_secret_value() if provider.api_key else None,
         headers={name: value.get_secret_value() for name, value in provider.headers.items()},
+        max_in_flight=provider.max_in_flight,
         context_window=(entry and entry.context_window) or family.context_window,
         max_tokens=(entry and entry.max_tokens) or family.max_tokens,
         price=_price(entry.cost) if entry and entry.cost else None,

@@ -6,7 +6,7 @@ keeps its stored `resolvedModel`. What depends on the configuration alone (tools
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -122,8 +122,21 @@ class Settings:
             return denied
         return denied | (frozenset(self._registry.tools) - policy.matching(self._registry.tools, run.allowed_tools))
 
-    async def system_prompt(self, setting: Setting, session: Session, run: Run | None) -> str:
-        """The system prompt of a session."""
+    def sections(self, tx: Transaction, session: Session, run: Run | None) -> list[str]:
+        """Unit of work: what plugins add to a conversation's system prompt. Of a run's prompt only its kind says."""
+        if run is not None and run.kind in self._registry.run_kinds:
+            return []
+        return [text for section in self._registry.prompt_sections if (text := section(tx, session))]
+
+    def system_prompt(self, setting: Setting, session: Session, run: Run | None, sections: Sequence[str]) -> str:
+        """The system prompt of a session.
+
+        Args:
+            setting: of the session.
+            session: whose.
+            run: what lives in it.
+            sections: what `sections` has found.
+        """
         kind = self._registry.run_kinds.get(run.kind) if run else None
         if kind is not None and run is not None:
             return kind.system_prompt(setting, session, run, self._files)
@@ -136,7 +149,7 @@ class Settings:
             thinking=setting.thinking,
             cwd=setting.cwd,
             files=self._files,
-            extra=await self._database.read(self._sections, session),
+            extra=sections,
         )
 
     def context(
@@ -190,9 +203,6 @@ class Settings:
         if session.model:
             return find_model(config, agent.id, session.model), ()
         return default_model(config, agent.id), fallback_models(config, agent.id, agent.model)
-
-    def _sections(self, tx: Transaction, session: Session) -> list[str]:
-        return [text for section in self._registry.prompt_sections if (text := section(tx, session))]
 
 
 class _ClockedApprover:

@@ -6,7 +6,7 @@ each leaves the session in a state from which the next activation goes on (spec/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.agent import usage
@@ -34,6 +34,10 @@ ROLE_KINDS: Mapping[inbox.Kind, transcript.Kind] = {
     "send": "steer",
     "event": "event",
 }
+
+
+Sections = Callable[[Transaction, Session, Run | None], list[str]]
+"""What plugins add to a session's system prompt, read with the rest of what the prompt is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Boundary:
     session: Session
     run: Run | None
     consumed: list[Message]
+    sections: list[str]
+    """Of the system prompt, as they are now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ class Steps:
     finals: Finals
     jobs: Jobs
 
-    def begin(self, tx: Transaction, session_id: str) -> Begun | Claimed | None:
+    def begin(self, tx: Transaction, session_id: str, sections: Sections) -> Begun | Claimed | None:
         """Claims the session if there is something to do, loads it, and lets in what may enter; None: there isn't."""
         session = sessions.claim(tx, session_id, self.instance)
         if session is None:
@@ -105,18 +111,29 @@ class Steps:
         if run is not None and run.open:
             run = self.lifecycle.start(tx, run)
         history = transcript.load(tx, session.id, after=_summarised_upto(tx, session))
-        open_calls = transcript.open_calls(tx, session.id)
+        open_calls = transcript.open_in(history)
         return Begun(
             session,
             run,
             history,
             self._inherited(tx, session),
             open_calls,
-            self.posting.placeholder(tx, session.id),
-            None if open_calls else self._let_in(tx, session, run, rows),
+            self.posting.placeholder(tx, session.id) if session.kind == "main" else None,
+            None if open_calls else self._let_in(tx, session, run, rows, sections),
         )
 
-    def boundary(self, tx: Transaction, session_id: str, fence: int, active_ms: int) -> Boundary | None:
+    def passing(self, tx: Transaction, session_id: str, fence: int, sections: Sections) -> Boundary | None:
+        """The boundary of a turn under way if there is nothing to let in; None: it takes `boundary`. It only reads, so
+        that it need not wait for what others write."""
+        session = sessions.owned(tx, session_id, fence)
+        run = runs.find(tx, session.run_id) if session.run_id else None
+        if session.paused or session.turn_seq is None or self.resting.admissible(tx, session, run):
+            return None
+        return Boundary(session, run, [], sections(tx, session, run))
+
+    def boundary(
+        self, tx: Transaction, session_id: str, fence: int, active_ms: int, sections: Sections
+    ) -> Boundary | None:
         """Lets in what may enter the turn; starts one if none is under way. None: the session was released."""
         session = sessions.owned(tx, session_id, fence)
         run = self._tick(tx, session, active_ms)
@@ -127,7 +144,7 @@ class Steps:
         if not rows and session.turn_seq is None:
             self.resting.release(tx, session, run)
             return None
-        return self._let_in(tx, session, run, rows)
+        return self._let_in(tx, session, run, rows, sections)
 
     def reply(
         self, tx: Transaction, session_id: str, fence: int, reply: ModelReply, model: ModelRef, spent: Spent
@@ -243,17 +260,18 @@ class Steps:
         self.lanes.enqueue(tx, session.lane, session.id, RESUMED)
         return True
 
-    def _let_in(self, tx: Transaction, session: Session, run: Run | None, rows: list[inbox.Row]) -> Boundary:
+    def _let_in(
+        self, tx: Transaction, session: Session, run: Run | None, rows: list[inbox.Row], sections: Sections
+    ) -> Boundary:
         """Consumes rows, in a turn of their route if none is under way."""
         if session.turn_seq is None:
             route = next((row.route for row in rows if row.route), None) or (run.route if run else session.last_route)
             sessions.write(tx, session.id, session.fence, turn_seq=session.next_seq, turn_route=route, last_route=route)
         consumed = [self._consume(tx, session, row) for row in rows]
-        if consumed:
-            session = sessions.get(tx, session.id)
+        now = sessions.get(tx, session.id) if consumed else session
         if run is None or not run.open:
-            self.posting.working(tx, session, rows)
-        return Boundary(session, run, consumed)
+            self.posting.working(tx, now, rows)
+        return Boundary(now, run, consumed, sections(tx, now, run))
 
     def _consume(self, tx: Transaction, session: Session, row: inbox.Row) -> Message:
         message = transcript.append(

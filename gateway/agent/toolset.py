@@ -14,7 +14,7 @@ from typing import Any
 from gateway import failpoints
 from gateway.agent.messages import ToolCall, ToolSpec
 from gateway.agent.tokens import estimate_tools
-from gateway.store import sessions, transcript
+from gateway.store import transcript
 from gateway.store.database import Database, Transaction
 from gateway.store.transcript import Message
 from gateway.tools.base import MAX_RESULT_CHARS, Tool, ToolArgumentError, ToolContext, ToolResult
@@ -107,8 +107,8 @@ class ToolRunner:
         context: ToolContext,
         decorate: Callable[[str], str],
     ) -> Message:
-        """A store tool's effect and its result, in one transaction."""
-        sessions.owned(tx, context.session_id, context.fence)
+        """A store tool's effect and its result, in one transaction: that the result is stored checks the fence, and
+        undoes the effect of who has lost it."""
         if tool.apply is None:
             raise TypeError(f"tool `{tool.name}` has no `apply`")
         result = tool.apply(tx, context, arguments)

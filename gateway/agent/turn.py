@@ -58,7 +58,9 @@ class Turns:
         """Works on a session until nothing is left to do for it, or somebody else takes it."""
         try:
             async with self._starting:
-                begun = await self._parts.database.run(self._parts.steps.begin, session_id)
+                begun = await self._parts.database.run(
+                    self._parts.steps.begin, session_id, self._parts.settings.sections
+                )
         except StoreError:
             log.exception("session %s can't be activated; the sweep will try again", session_id)
             return
@@ -87,7 +89,7 @@ class Turn:
         self._fence = begun.fence
         self._open = begun.open_calls
         self._first = begun.boundary
-        self._talk = Conversation(begun.session, begun.run, begun.inherited, begun.history, begun.streaming)
+        self._talk = Conversation(begun.session, begun.run, begun.inherited, begun.history, begun.streaming, [])
         run = begun.run
         self._clock = RunClock(run.timeout_ms if run else 0, run.active_ms if run else 0)
         self._loops: LoopDetector | None = None
@@ -116,25 +118,34 @@ class Turn:
             log.info("%s", lost)
 
     async def _work(self) -> None:
-        steps, session_id = self._parts.steps, self._talk.session.id
         if self._open is not None:
             message, missing = self._open
             await self._run_calls(message, missing, recovered=True)
         boundary = self._first
         while not self._parts.draining():
             if boundary is None:
-                boundary = await self._parts.database.run(steps.boundary, session_id, self._fence, self._clock.take())
+                boundary = await self._boundary()
             if boundary is None:
                 return
             self._absorb(boundary)
             boundary = None
             if await self._step():
                 return
-        await self._parts.database.run(steps.release, session_id, self._fence, self._clock.take())
+        await self._parts.database.run(
+            self._parts.steps.release, self._talk.session.id, self._fence, self._clock.take()
+        )
+
+    async def _boundary(self) -> Boundary | None:
+        """What the next model call begins with; None: the session was released."""
+        database, steps, sections = self._parts.database, self._parts.steps, self._parts.settings.sections
+        session_id = self._talk.session.id
+        found = await database.read(steps.passing, session_id, self._fence, sections)
+        return found or await database.run(steps.boundary, session_id, self._fence, self._clock.take(), sections)
 
     def _absorb(self, boundary: Boundary) -> None:
         self._talk.session, self._talk.run = boundary.session, boundary.run
         self._talk.history.extend(boundary.consumed)
+        self._talk.sections = boundary.sections
 
     async def _step(self) -> bool:
         """One model call and what follows from it; returns whether the turn has ended."""

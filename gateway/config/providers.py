@@ -74,6 +74,9 @@ class ProviderConfig(Section):
         default=None, description="The protocol it speaks; unset: chosen by name and address."
     )
     headers: dict[str, SecretStr] = Field(default={}, description="Headers sent with every request.")
+    max_in_flight: Whole | None = Field(
+        default=None, ge=1, le=10_000, description="Calls at once, over all workers; unset: no limit."
+    )
     models: tuple[ModelEntry, ...] = Field(
         default=(), description="Its models, where something has to be said about them."
     )

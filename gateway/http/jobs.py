@@ -23,8 +23,10 @@ from gateway.jobs import find
 from gateway.jobs.owner import JobRefused, Owner
 from gateway.jobs.submission import Submission
 from gateway.jobs.submit import DryRun, Submitted
+from gateway.store import audit
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome
+from gateway.views import iso
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +53,13 @@ class LogQuery(Body):
 
     after: int = Field(0, ge=0)
     limit: int = Field(200, ge=1, le=500)
+
+
+class AuditQuery(Body):
+    """Which lines."""
+
+    before: int | None = Field(None, ge=1)
+    limit: int = Field(100, ge=1, le=1000)
 
 
 class SubmitBody(Submission):
@@ -92,6 +101,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/jobs/{id}/send", send),
         web.post("/api/jobs/{id}/replay", replay),
         web.delete("/api/jobs/{id}", delete),
+        web.get("/api/audit", list_audit),
         *(web.post(f"/api/jobs/{{id}}/{name}", _changing(name)) for name in ("stop", "pause", "resume", "retry")),
     ]
 
@@ -222,6 +232,18 @@ async def delete(request: web.Request) -> web.Response:
         return {"deleted": control.delete(tx, [run]), "id": run.number}
 
     return answer(await _run(request, unit))
+
+
+@scope("operator")
+async def list_audit(request: web.Request) -> web.Response:
+    """`GET /api/audit`: what was done that somebody may have to account for, the newest first."""
+    query = read_query(request, AuditQuery)
+    found = await _read(request, audit.page, before=query.before, limit=query.limit)
+    lines = [
+        {"id": each.id, "at": iso(each.at), "who": each.who, "what": each.what, "runId": each.run_id, **each.data}
+        for each in found
+    ]
+    return answer({"lines": lines, "next": found[-1].id if len(found) == query.limit else None})
 
 
 @scope("operator")

@@ -13,7 +13,7 @@ from gateway.jobs.owner import Owner
 from gateway.jobs.submission import Submission
 from gateway.jobs.submit import Submitter
 from gateway.plugins import Registry
-from gateway.store import inbox, runs, sessions, transcript
+from gateway.store import audit, inbox, runs, sessions, transcript
 from gateway.store.database import Database, Transaction
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
@@ -32,8 +32,6 @@ class Context:
     def __init__(self, registry: Registry, database: Database, session: Session, run: Run, clock: RunClock) -> None:
         self.run = run
         self.state: Mapping[str, Any] = dict(run.state or {})
-        self.paused = asyncio.Event()
-        """Set while the job is paused; of a kind that freezes what it has started."""
         self.poked = asyncio.Event()
         """Set when something about the job has changed: it was paused, resumed, or has a message."""
         self.processes = StoreLedger(database, session.id)
@@ -95,6 +93,10 @@ class Context:
         """See `JobContext.still_mine`."""
         await self._database.run(self._owned)
 
+    async def audit(self, what: str, **data: Any) -> None:
+        """See `JobContext.audit`."""
+        await self._database.run(self._audit, what, data)
+
     async def is_paused(self) -> bool:
         """Whether the job is paused now."""
         run = await self._database.read(runs.find, self.run.id)
@@ -117,6 +119,11 @@ class Context:
         given = {"step": step, "steps": total}
         runs.change(tx, self.run.id, progress=message, **{k: v for k, v in given.items() if v is not None})
         self.gateway.lifecycle.tell(tx, self.run.id, "progress")
+
+    def _audit(self, tx: Transaction, what: str, data: dict[str, Any]) -> None:
+        self._owned(tx)
+        who = self.run.submitted_by or self.run.requester_key or "unknown"
+        audit.add(tx, who, what, self.run.id, number=self.run.number, attempt=self.run.attempt, **data)
 
     def _change(self, tx: Transaction, **fields: Any) -> None:
         self._owned(tx)

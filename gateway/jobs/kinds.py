@@ -20,6 +20,7 @@ from gateway.store.database import Transaction
 from gateway.store.runs import Run
 
 if TYPE_CHECKING:
+    from gateway.agent.clock import RunClock
     from gateway.app import Gateway
     from gateway.jobs.owner import Owner
     from gateway.jobs.submission import Submission
@@ -37,6 +38,19 @@ class Payload(BaseModel):
 
 class Unrecoverable(Exception):
     """A job has failed in a way that no further attempt would change."""
+
+
+class AttemptFailed(Exception):
+    """An attempt has failed, and has something to show for it.
+
+    Args:
+        text: why, for people.
+        output: what the job returns if no attempt follows.
+    """
+
+    def __init__(self, text: str, output: Any = None) -> None:
+        super().__init__(text)
+        self.output = output
 
 
 class Bounce(Exception):
@@ -100,8 +114,13 @@ class JobContext(Protocol):
         ...
 
     @property
-    def paused(self) -> asyncio.Event:
-        """Set while the job is paused; for a kind that freezes what it has started."""
+    def poked(self) -> asyncio.Event:
+        """Set when something about the job has changed: it was paused, resumed, or has a message."""
+        ...
+
+    @property
+    def clock(self) -> RunClock:
+        """The attempt's clock, which stands still while it is held."""
         ...
 
     @property
@@ -135,6 +154,14 @@ class JobContext(Protocol):
 
     async def save(self, **state: Any) -> None:
         """Keeps JSON values for the next call of the handler."""
+        ...
+
+    async def is_paused(self) -> bool:
+        """Whether the job is paused now; for a kind that freezes what it has started."""
+        ...
+
+    async def audit(self, what: str, **data: Any) -> None:
+        """Writes a line of the audit trail."""
         ...
 
     async def still_mine(self) -> None:
@@ -175,5 +202,7 @@ class JobKind:
     """Of one attempt; 0: none."""
     unavailable: Callable[[Config], str | None] = always
     """Why it can't be submitted or run under a configuration; None: it can."""
+    check: Callable[[Config, Any], str | None] = lambda _config, _payload: None
+    """What is wrong with a payload under a configuration; None: nothing."""
     freezes: bool = False
-    """Pausing leaves its handler alone: it freezes what it has started (`JobContext.paused`)."""
+    """Pausing leaves its handler alone: it freezes what it has started (`JobContext.is_paused`)."""

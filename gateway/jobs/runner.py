@@ -17,7 +17,7 @@ from typing import Any
 from gateway.agent.clock import RunClock
 from gateway.jobs import texts, tree
 from gateway.jobs.context import Context
-from gateway.jobs.kinds import Bounce, JobKind, Unrecoverable, WaitForChildren
+from gateway.jobs.kinds import AttemptFailed, Bounce, JobKind, Unrecoverable, WaitForChildren
 from gateway.jobs.owner import JobRefused
 from gateway.lifecycle import Lifecycle
 from gateway.plugins import Registry
@@ -103,6 +103,8 @@ class Jobs:
             await self._unit(self._bounced, claimed, clock, bounce)
         except (Unrecoverable, JobRefused) as error:
             await self._unit(self._failed, claimed, clock, str(error), False)
+        except AttemptFailed as error:
+            await self._unit(self._failed, claimed, clock, str(error), True, error.output)
         except Exception as error:  # the border to a job's handler: whatever breaks in it costs one attempt of it alone
             log.exception("job #%s (run %s) failed in attempt %s", run.number, run.id, run.attempt)
             await self._unit(self._failed, claimed, clock, f"{type(error).__name__}: {error}", True)
@@ -169,7 +171,7 @@ class Jobs:
         text = f"it used up its {run.timeout_ms / 1000:g} s (timeoutMs)"
         self._lifecycle.finish(tx, run.id, Outcome.TIMEOUT, error=text, cause="timeout", by_owner=True)
 
-    def _failed(self, tx: Transaction, session: Session, run: Run, text: str, again: bool) -> None:
+    def _failed(self, tx: Transaction, session: Session, run: Run, text: str, again: bool, output: Any = None) -> None:
         """An attempt has failed: another one follows after a while, if there are any left."""
         if again and run.attempt < run.max_attempts:
             sessions.write(tx, session.id, session.fence, claimed_by=None)
@@ -177,7 +179,7 @@ class Jobs:
             self._lifecycle.delay(tx, run, tx.now + backoff_ms(run))
             return
         outcome = Outcome.DEAD if again and run.max_attempts > 1 else Outcome.ERROR
-        self._lifecycle.finish(tx, run.id, outcome, error=text, cause="failed", by_owner=True)
+        self._lifecycle.finish(tx, run.id, outcome, error=text, cause="failed", output=output, by_owner=True)
 
 
 async def _handle(kind: JobKind, context: Context) -> Any:

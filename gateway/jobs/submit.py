@@ -61,7 +61,7 @@ class Submitter:
         if _size(submission) > MOST_AT_ONCE:
             raise JobRefused(f"at most {MOST_AT_ONCE} jobs can be submitted at once", field="children")
         kind = self._kind(submission, owner)
-        payload = _payload(kind, submission)
+        payload = self._payload(kind, submission)
         if submission.idempotency_key is not None:
             known = jobs.by_key(tx, submission.idempotency_key)
             if known is not None:
@@ -75,7 +75,13 @@ class Submitter:
     def child(self, tx: Transaction, submission: Submission, parent: Run, owner: Owner) -> Run:
         """Creates a job below one, for its handler."""
         kind = self._kind(submission, owner)
-        return self._create(tx, kind, submission, _payload(kind, submission), owner, parent)
+        return self._create(tx, kind, submission, self._payload(kind, submission), owner, parent)
+
+    def _payload(self, kind: JobKind, submission: Submission) -> Any:
+        payload = _payload(kind, submission)
+        if (fault := kind.check(self._registry.gateway.config, payload)) is not None:
+            raise JobRefused(fault, field="data")
+        return payload
 
     # ---- checks ----
 
@@ -214,7 +220,7 @@ class Submitter:
             raise JobRefused(f"it has {len(submission.children)} children, and maxChildren is {run.max_children}")
         for each in submission.children:
             kind = self._kind(each, owner)
-            self._create(tx, kind, each, _payload(kind, each), owner, run)
+            self._create(tx, kind, each, self._payload(kind, each), owner, run)
 
     def _release(self, tx: Transaction, run: Run, submission: Submission, after: list[Run]) -> Run:
         """Says where the new job stands, and asks for its activation if it can begin at once."""

@@ -57,6 +57,8 @@ class LocalLanes:
         self._only: str | None = None
         self._on_start = on_start
         self._watchers: dict[str, Callable[[], None]] = {}
+        self._stirred = asyncio.Event()
+        """Set whenever a session may have come to rest; cleared by who waits for that."""
 
     def enqueue(self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH) -> None:
         """See `Lanes.enqueue`."""
@@ -141,6 +143,12 @@ class LocalLanes:
         """Whether the session is being activated in this process."""
         return any(session_id in lane.running for lane in self._lanes.values())
 
+    async def at_rest(self, session_id: str) -> None:
+        """Returns once the session neither waits nor is being activated in this process."""
+        while self.is_busy(session_id):
+            self._stirred.clear()
+            await self._stirred.wait()
+
     def start(self, activate: Activate) -> None:
         """See `Lanes.start`."""
         self._activate = activate
@@ -194,6 +202,7 @@ class LocalLanes:
         if again is not None:
             self.push(again[0], session_id, again[1])
         self._fill(lane, name)
+        self._stirred.set()
         if not task.cancelled():
             task.result()  # an activation handles its own errors; anything else must not pass unseen
 
@@ -207,6 +216,7 @@ class LocalLanes:
             item = lane.waiting.pop(session_id, None)
             if item is not None:
                 item.dropped = True
+                self._stirred.set()
             task = lane.running.get(session_id)
             if task is not None:
                 task.cancel()

@@ -10,11 +10,12 @@ Survives a crash: everything for which `run` has returned.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Table, select
+from sqlalchemy import Connection, CursorResult, Executable, Table, func, select
 from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class Transaction:
         if self.dialect == "postgresql":
             self.execute(select(table.c.id).where(table.c.id == row_id).with_for_update())
 
+    def lock_name(self, name: str) -> None:
+        """The same for something that has no row of its own."""
+        if self.dialect == "postgresql":
+            self.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
+
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Calls back on the event loop once this unit is committed, before its caller goes on; never if it fails."""
         self.callbacks.append(callback)
@@ -101,6 +107,10 @@ class Database(Protocol):
         Raises:
             StoreError: as in `run`.
         """
+        ...
+
+    def next_commit(self) -> asyncio.Future[None]:
+        """Is done when this process has committed its next unit, whosever it is: for who waits for a row to change."""
         ...
 
     async def close(self) -> None:

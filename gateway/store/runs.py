@@ -190,6 +190,7 @@ _OTHERS = runs.alias("others")
 _NUMBER = select(func.coalesce(func.max(_OTHERS.c.number), 0) + 1).scalar_subquery()
 _CREATE = insert(runs).values(number=_NUMBER).returning(*_COLUMNS)
 _CHANGE = update(runs).where(_IS_IT)
+_CHANGED = _CHANGE.returning(*_COLUMNS)
 _TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).returning(*_COLUMNS)
 _OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())
 _CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.number)
@@ -211,12 +212,17 @@ _ADD_BELOW = _CHANGE.values(
     cost_unknown=runs.c.cost_unknown | bindparam("unpriced", type_=Boolean),
 )
 _OF_KIND = runs.c.kind == bindparam("of_kind")
-_RUNNING = select(func.count()).where(_OF_KIND, runs.c.status == Status.RUNNING)
-_AHEAD = select(func.count()).where(
-    _OF_KIND,
-    runs.c.status == Status.QUEUED,
-    runs.c.id != bindparam("of_run"),
-    runs.c.created_at <= bindparam("since"),
+_LANE_LOAD = select(
+    select(func.count()).where(_OF_KIND, runs.c.status == Status.RUNNING).scalar_subquery().label("running"),
+    select(func.count())
+    .where(
+        _OF_KIND,
+        runs.c.status == Status.QUEUED,
+        runs.c.id != bindparam("of_run"),
+        runs.c.created_at <= bindparam("since"),
+    )
+    .scalar_subquery()
+    .label("ahead"),
 )
 
 
@@ -234,6 +240,14 @@ def create(tx: Transaction, **fields: Any) -> Run:
 def change(tx: Transaction, run_id: str, **fields: Any) -> None:
     """Sets columns of a run."""
     tx.execute(_CHANGE, {"of_run": run_id, **fields})
+
+
+def changed(tx: Transaction, run_id: str, **fields: Any) -> Run:
+    """Sets columns of a run, which must exist, and returns it as it is then."""
+    row = tx.execute(_CHANGED, {"of_run": run_id, **fields}).first()
+    if row is None:
+        raise LookupError(f"run {run_id} doesn't exist")
+    return Run(*row)
 
 
 def tick(tx: Transaction, run_id: str, more_ms: int) -> Run | None:
@@ -357,9 +371,8 @@ def open_count(tx: Transaction) -> int:
 
 def lane_load(tx: Transaction, run: Run) -> tuple[int, int]:
     """How many runs of a kind are running, and how many that have never started are ahead of this one."""
-    running = tx.execute(_RUNNING, {"of_kind": run.kind}).scalar_one()
-    ahead = tx.execute(_AHEAD, {"of_kind": run.kind, "of_run": run.id, "since": run.created_at}).scalar_one()
-    return int(running), int(ahead)
+    found = tx.execute(_LANE_LOAD, {"of_kind": run.kind, "of_run": run.id, "since": run.created_at}).one()
+    return int(found.running), int(found.ahead)
 
 
 def due(tx: Transaction, column: str) -> list[Run]:

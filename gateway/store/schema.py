@@ -22,6 +22,8 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# None is NULL, not the JSON text `null`, which every read of a row would have to parse.
+_Json = JSON(none_as_null=True)
 # SQLite counts rows up by itself only in a column that is declared INTEGER.
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 
@@ -113,12 +115,12 @@ messages = Table(
     Column("route", Text),
     Column("inbox_id", BigInteger),
     Column("sender", Text),
-    Column("attachments", JSON),
+    Column("attachments", _Json),
     # of an assistant message
-    Column("calls", JSON),
+    Column("calls", _Json),
     Column("provider", Text),
     Column("model", Text),
-    Column("provider_state", JSON),
+    Column("provider_state", _Json),
     Column("tokens_in", BigInteger),
     Column("tokens_out", BigInteger),
     Column("cache_read", BigInteger),
@@ -145,7 +147,7 @@ inbox = Table(
     Column("sender", Text),
     Column("sender_id", Text),
     Column("message_id", Text),
-    Column("attachments", JSON),
+    Column("attachments", _Json),
     Column("run_id", Text),
     Column("state", Text, nullable=False),
     Column("due_at", BigInteger, nullable=False),
@@ -179,7 +181,7 @@ runs = Table(
     Column("priority", Integer, nullable=False, server_default=text("0")),
     # what was asked for, resolved
     Column("model", Text, nullable=False),
-    Column("fallbacks", JSON),
+    Column("fallbacks", _Json),
     Column("thinking", Text),
     Column("cleanup", Text, nullable=False),
     Column("context", Text, nullable=False),
@@ -187,14 +189,14 @@ runs = Table(
     Column("timeout_ms", BigInteger, nullable=False),
     Column("budget_micro", BigInteger),
     Column("budget_tokens", BigInteger),
-    Column("output_schema", JSON),
-    Column("denied_tools", JSON),
-    Column("allowed_tools", JSON),
+    Column("output_schema", _Json),
+    Column("denied_tools", _Json),
+    Column("allowed_tools", _Json),
     Column("definition", Text),
     Column("max_turns", Integer),
     _count("schema_failures"),
     # of a job: what it is given, who gave it, how it is tried again, what its end means for its parent
-    Column("payload", JSON),
+    Column("payload", _Json),
     Column("submitted_by", Text),
     Column("idempotency_key", Text),
     Column("attempt", Integer, nullable=False, server_default=text("1")),
@@ -214,8 +216,8 @@ runs = Table(
     Column("cause", Text),
     Column("error", Text),
     Column("result", Text),
-    Column("output", JSON),
-    Column("state", JSON),
+    Column("output", _Json),
+    Column("state", _Json),
     _flag("paused"),
     _count("active_ms"),
     Column("waiting_since", BigInteger),
@@ -288,7 +290,7 @@ audit = Table(
     Column("who", Text, nullable=False),
     Column("what", Text, nullable=False),
     Column("run_id", Text),
-    Column("data", JSON, nullable=False),
+    Column("data", _Json, nullable=False),
     sqlite_autoincrement=True,
 )
 """What was done that an operator may have to account for: every shell job leaves a line."""
@@ -303,8 +305,8 @@ outbox = Table(
     Column("route", Text, nullable=False),
     Column("kind", Text, nullable=False, server_default=text("'text'")),
     Column("text", Text, nullable=False),
-    Column("card", JSON),
-    Column("buttons", JSON),
+    Column("card", _Json),
+    Column("buttons", _Json),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("next_at", BigInteger),
@@ -327,7 +329,7 @@ events = Table(
     Column("session_id", Text),
     Column("session_key", Text),
     Column("run_id", Text),
-    Column("data", JSON, nullable=False),
+    Column("data", _Json, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, union, update
 
 from gateway.routes import Route
 from gateway.store import rows
@@ -92,6 +92,22 @@ _TAKE_OVER = _CHANGE.values(
     fence=sessions.c.fence + 1, claimed_by=bindparam("owner"), updated_at=bindparam("now")
 ).returning(*_COLUMNS)
 _CLAIM = _TAKE_OVER.where(sessions.c.paused.is_(False), sessions.c.closed.is_(False), sessions.c.needs_user.is_(False))
+_UNFINISHED = (
+    select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
+    .where(
+        # One by one, and `> 0`, which leaves out NULL: otherwise SQLite would read the whole table.
+        sessions.c.id.in_(
+            union(
+                select(sessions.c.id).where(sessions.c.turn_seq > 0),
+                select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= bindparam("now")),
+            )
+        ),
+        sessions.c.paused.is_(False),
+        sessions.c.closed.is_(False),
+        sessions.c.needs_user.is_(False),
+    )
+    .order_by(sessions.c.created_at, sessions.c.key)
+)
 
 
 def _one(tx: Transaction, statement: Any, **parameters: Any) -> Session | None:
@@ -227,17 +243,7 @@ def subtree(tx: Transaction, session_id: str) -> list[str]:
 
 def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
     """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first."""
-    waiting = select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= tx.now)
-    found = tx.execute(
-        select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
-        .where(
-            sessions.c.turn_seq.is_not(None) | sessions.c.id.in_(waiting),
-            sessions.c.paused.is_(False),
-            sessions.c.closed.is_(False),
-            sessions.c.needs_user.is_(False),
-        )
-        .order_by(sessions.c.created_at, sessions.c.key)
-    )
+    found = tx.execute(_UNFINISHED, {"now": tx.now})
     return [(str(row.id), str(row.lane), row.turn_seq is not None) for row in found]
 
 

@@ -118,6 +118,7 @@ class SqliteDatabase:
         self._local = threading.local()
         self._opened: list[Connection] = []
         self._closed = False
+        self._next_commit: asyncio.Future[None] | None = None
         self._last = 0
         """The moment of the unit before."""
         self._writer.start()
@@ -143,6 +144,12 @@ class SqliteDatabase:
     async def read(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Database.read`."""
         return await self._loop.run_in_executor(self._readers, self._read, partial(_call, unit, args, kwargs))
+
+    def next_commit(self) -> asyncio.Future[None]:
+        """See `Database.next_commit`."""
+        if self._next_commit is None or self._next_commit.done():
+            self._next_commit = self._loop.create_future()
+        return self._next_commit
 
     async def close(self) -> None:
         """See `Database.close`."""
@@ -182,7 +189,7 @@ class SqliteDatabase:
                     break
                 batch.append(job)
             self._commit(batch)
-            self._loop.call_soon_threadsafe(_settle, batch)
+            self._loop.call_soon_threadsafe(self._settle, batch)
             if last:
                 return
 
@@ -228,6 +235,23 @@ class SqliteDatabase:
         self._last = now if ahead <= 0 or ahead > _AHEAD_MS else self._last + 1
         return self._last
 
+    def _settle(self, batch: list[_Job]) -> None:
+        try:
+            for job in batch:
+                if job.error is None:
+                    for callback in job.callbacks:
+                        callback()
+        finally:  # a callback that breaks must not leave anybody waiting for what is committed
+            for job in batch:
+                if job.future.cancelled():
+                    continue
+                if job.error is not None:
+                    job.future.set_exception(job.error)
+                else:
+                    job.future.set_result(job.value)
+            if self._next_commit is not None and not self._next_commit.done():
+                self._next_commit.set_result(None)
+
     def _rollback(self) -> None:
         raw = self._connection.connection.driver_connection
         if isinstance(raw, sqlite3.Connection) and raw.in_transaction:
@@ -236,22 +260,6 @@ class SqliteDatabase:
 
 def _call(unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Transaction) -> T:
     return unit(tx, *args, **kwargs)
-
-
-def _settle(batch: list[_Job]) -> None:
-    try:
-        for job in batch:
-            if job.error is None:
-                for callback in job.callbacks:
-                    callback()
-    finally:  # a callback that breaks must not leave anybody waiting for what is committed
-        for job in batch:
-            if job.future.cancelled():
-                continue
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.value)
 
 
 async def _settled(future: asyncio.Future[T]) -> T:

@@ -6,6 +6,7 @@ index), because providers' call ids repeat (spec/architecture.md, protocol 3).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -138,6 +139,16 @@ def open_calls(tx: Transaction, session_id: str) -> tuple[Message, list[int]] | 
     done = {row[0] for row in tx.execute(_RESULTS, {"of_session": session_id, "of_seq": last[0].seq})}
     missing = [index for index in range(len(last[0].calls)) if index not in done]
     return (last[0], missing) if missing else None
+
+
+def open_in(history: Sequence[Message]) -> tuple[Message, list[int]] | None:
+    """The same, of a transcript that has been loaded, at least from its last summary on."""
+    last = next((message for message in reversed(history) if message.role == "assistant"), None)
+    if last is None or not last.calls:
+        return None
+    done = {message.call_index for message in history if message.parent_seq == last.seq}
+    missing = [index for index in range(len(last.calls)) if index not in done]
+    return (last, missing) if missing else None
 
 
 def close_open_calls(tx: Transaction, session_id: str, fence: int | None, text: str) -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +74,10 @@ async def run(
     env: Mapping[str, str],
     seconds: float,
     ledger: ProcessLedger | None,
+    started: Callable[[int], None] = lambda _pid: None,
+    gentle: bool = False,
 ) -> Ended:
-    """Runs a command to its end. Cancelling kills it at once, with all that it has started.
+    """Runs a command to its end. Cancelling ends it, with all that it has started.
 
     Args:
         argv: the program and its arguments.
@@ -83,6 +85,8 @@ async def run(
         env: the whole environment.
         seconds: then the group is asked to end, and killed after `TERM_SECONDS`.
         ledger: gets the process group before the command does anything.
+        started: gets the process group when the command is going.
+        gentle: a cancelled command is asked to end as well, and killed after `TERM_SECONDS`; otherwise at once.
 
     Raises:
         OSError: no process can be started.
@@ -101,13 +105,19 @@ async def run(
             )
         finally:
             os.close(control)
-        return await _attend(process, hold, seconds, ledger)
+        return await _attend(process, hold, seconds, ledger, started, gentle=gentle)
     finally:
         os.close(hold)
 
 
 async def _attend(
-    process: asyncio.subprocess.Process, hold: int, seconds: float, ledger: ProcessLedger | None
+    process: asyncio.subprocess.Process,
+    hold: int,
+    seconds: float,
+    ledger: ProcessLedger | None,
+    started: Callable[[int], None],
+    *,
+    gentle: bool,
 ) -> Ended:
     out, err = Tail(STDOUT_BYTES), Tail(STDERR_BYTES)
     work = asyncio.create_task(_collect(process, out, err), name=f"command {process.pid}")
@@ -121,11 +131,16 @@ async def _attend(
         failpoints.hit("exec:recorded")
         _tell(hold, b"g")
         failpoints.hit("exec:started")
+        started(process.pid)
         timed_out = not await _ends(work, seconds)
         if timed_out:
             _kill_group(process.pid, signal.SIGTERM)
             await _ends(work, TERM_SECONDS)
     finally:
+        if not work.done() and gentle:
+            _kill_group(process.pid, signal.SIGCONT)  # what is frozen hears nothing
+            _kill_group(process.pid, signal.SIGTERM)
+            await _uncancelled(_settle(work))
         if not work.done():
             _tell(hold, b"k")
         await _uncancelled(_bury(process, work, ledger, entry))
@@ -147,6 +162,10 @@ async def _drain(stream: asyncio.StreamReader | None, tail: Tail) -> None:
 async def _ends(work: asyncio.Task[None], seconds: float) -> bool:
     done, _ = await asyncio.wait({work}, timeout=seconds)
     return bool(done)
+
+
+async def _settle(work: asyncio.Task[None]) -> None:
+    await _ends(work, TERM_SECONDS)
 
 
 async def _bury(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -67,6 +68,8 @@ class Pilot:
         self.model = model
         self.plugins: Mapping[str, Plugin] = {}
         """Plugins beside the installed ones; taken at each start."""
+        self.environ: Mapping[str, str] = {}
+        """More variables of the gateway's environment; taken at each start."""
         self.events: list[Event] = []
         """All that has happened, oldest first, over restarts too."""
         self._home = folder
@@ -99,12 +102,15 @@ class Pilot:
 
     async def start(self) -> None:
         """Starts a gateway on the state folder."""
-        environ = {"HOME": str(self._home), "LANEWAY_HOME": str(self.paths.state), "LANEWAY_OFFLINE": "1"}
+        usual = {"HOME": str(self._home), "LANEWAY_HOME": str(self.paths.state), "LANEWAY_OFFLINE": "1"}
+        environ = {**usual, "PATH": os.environ["PATH"], **self.environ}
         config = load_config(None, paths=self.paths, environ=environ)
         self._database = open_database(config)
         options = ServeOptions(self.paths, environ=environ, handle_signals=False, plugins=self.plugins)
         self._gateway = Gateway(options, config, self._database)
-        self._watch = asyncio.create_task(self._follow(self._gateway), name="pilot:events")
+        following = asyncio.Event()
+        self._watch = asyncio.create_task(self._follow(self._gateway, following), name="pilot:events")
+        await following.wait()  # or the first events of the start could be missed
         await self._gateway.start()
 
     async def stop(self) -> None:
@@ -134,8 +140,9 @@ class Pilot:
         known = json.loads(self.paths.config_file.read_text("utf-8"))
         self.paths.config_file.write_text(json.dumps(merged(known, changes)), "utf-8")
 
-    async def _follow(self, gateway: Gateway) -> None:
+    async def _follow(self, gateway: Gateway, following: asyncio.Event) -> None:
         async with gateway.events.subscribe(last_id=None) as stream:
+            following.set()
             async for event in stream:
                 async with self._changed:
                     self.events.append(event)
@@ -330,6 +337,7 @@ async def pilot(
     config: Mapping[str, Any] | None = None,
     plugins: Mapping[str, Plugin] | None = None,
     model: ScriptedModelServer | None = None,
+    environ: Mapping[str, str] | None = None,
     start: bool = True,
 ) -> AsyncGenerator[Pilot]:
     """A gateway with its models; both are stopped at the end, and a request that broke a provider's rules is a fault.
@@ -339,6 +347,7 @@ async def pilot(
         config: goes over the usual configuration, key by key.
         plugins: plugins beside the installed ones.
         model: a server that runs already, instead of a new one.
+        environ: more variables of the gateway's environment.
         start: False leaves starting to the test.
     """
     async with aiohttp.ClientSession() as http, _served(model) as server:
@@ -346,6 +355,7 @@ async def pilot(
         _prepare(p.paths, merged(base_config(server), config or {}))
         try:
             p.plugins = plugins or {}
+            p.environ = environ or {}
             if start:
                 await p.start()
             yield p

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
+from telegram import Update
 from telegram.ext import ExtBot
 from telegram.request import HTTPXRequest
 
@@ -27,3 +28,8 @@ async def client(tg: Driver) -> AsyncGenerator[ExtBot[None]]:
     )
     async with bot:
         yield bot
+
+
+def texts(updates: Sequence[Update]) -> list[str]:
+    """Texts of messages among updates."""
+    return [str(update.effective_message.text) for update in updates if update.effective_message]

@@ -7,6 +7,7 @@ inside code, the 101st entity) is reported in `Formatted.ignored`, so that a tes
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ Json = dict[str, Any]
 TEXT_LIMIT = 4096
 CAPTION_LIMIT = 1024
 ENTITY_LIMIT = 100
+INVISIBLE = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
 STYLES = frozenset({"bold", "italic", "underline", "strikethrough", "spoiler"})
 QUOTES = frozenset({"blockquote", "expandable_blockquote"})
 MONOSPACE = frozenset({"code", "pre"})
@@ -68,9 +70,9 @@ def accept(text: str, entities: list[Json], *, limit: int = TEXT_LIMIT, may_be_e
         for entity in entities
         if entity["length"] > 0
     ]
-    cleaned, moved = _trim(cleaned, sorted(moved, key=lambda e: (e["offset"], -e["length"])))
-    if not cleaned and not may_be_empty:
-        raise bad("message text is empty")
+    cleaned, moved = _trim(cleaned, sorted(moved, key=_order))
+    if not may_be_empty and all(unicodedata.category(character) in INVISIBLE for character in cleaned):
+        raise bad("message text is empty" if not cleaned else "text must be non-empty")
     if units(cleaned) > limit:
         raise bad("message is too long" if limit == TEXT_LIMIT else "message caption is too long")
     ignored = [*_ignored(moved)]
@@ -124,6 +126,11 @@ def _clean(text: str) -> tuple[str, dict[int, int]]:
             new += width
     where[old] = new
     return "".join(kept), where
+
+
+def _order(entity: Json) -> tuple[int, int, bool]:
+    """Outer entities first; a quote is outside of what covers the same stretch."""
+    return entity["offset"], -entity["length"], entity["type"] not in QUOTES
 
 
 def _length(entity: Json, where: dict[int, int]) -> int:
