@@ -44,6 +44,7 @@ from gateway.jobs.aggregate import aggregate_kind
 from gateway.jobs.control import JobControl
 from gateway.jobs.kinds import LANE as JOB_LANE
 from gateway.jobs.noop import noop_kind
+from gateway.jobs.pruning import Retention
 from gateway.jobs.runner import Jobs
 from gateway.jobs.shell import LANE as SHELL_LANE
 from gateway.jobs.shell import shell_kind
@@ -161,6 +162,8 @@ class Gateway:
         self.http = HttpServer(self)
         self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
         self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
+        kept = Retention(self.registry)
+        self.registry.chore(Chore("job retention", kept.next_due, kept.work))
         self.upkeep = Upkeep(database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
         self.registry.composed = self
 

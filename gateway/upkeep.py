@@ -81,9 +81,9 @@ class Upkeep:
 
     async def enqueue_unfinished(self) -> None:
         """Asks for every session that has something to do; those at work before go first."""
-        for session_id, lane, started in await self._database.read(sessions.unfinished):
+        for session_id, lane, started, priority in await self._database.read(sessions.unfinished):
             if not self._lanes.is_running(session_id):
-                self._lanes.push(lane, session_id, RESUMED if started else FRESH)
+                self._lanes.push(lane, session_id, (RESUMED if started else FRESH) + 2 * priority)
 
     async def _begin(self, suspects: Sequence[str]) -> None:
         try:
@@ -109,11 +109,12 @@ class Upkeep:
     async def _end_overdue(self) -> None:
         """Ends runs whose time ran out while they waited for their children."""
         for run in await self._database.read(runs.due, "deadline_at"):
+            key = "runTimeoutSeconds" if run.kind in self._lifecycle.kinds else "timeoutMs"
             await self._database.run(
                 self._lifecycle.finish,
                 run.id,
                 Outcome.TIMEOUT,
-                error=f"it used up its {run.timeout_ms / 1000:g} s (runTimeoutSeconds)",
+                error=f"it used up its {run.timeout_ms / 1000:g} s ({key})",
                 cause="timeout",
             )
 

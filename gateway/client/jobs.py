@@ -133,8 +133,7 @@ class Jobs:
 
     async def submit(self, submission: Mapping[str, Any]) -> Job:
         """Submits a job, or with `dryRun` only checks one."""
-        answer = await self._client.request("POST", "/api/jobs", body=submission, idempotency=uuid4().hex)
-        return Job.model_validate(answer)
+        return Job.model_validate(await self._client.request("POST", "/api/jobs", body=submission))
 
     async def log(self, job: str, *, after: int = 0, limit: int = PAGE) -> JobLog:
         """What a job's log has gained after a place."""

@@ -206,3 +206,5 @@ class JobKind:
     """What is wrong with a payload under a configuration; None: nothing."""
     freezes: bool = False
     """Pausing leaves its handler alone: it freezes what it has started (`JobContext.is_paused`)."""
+    given: Callable[[Transaction, Run], dict[str, Any]] | None = None
+    """What a job of the kind was given, where no submission has made it (`sessions_spawn`)."""

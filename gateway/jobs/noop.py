@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.jobs.kinds import JobContext, JobKind, Payload
+from gateway.jobs.kinds import AttemptFailed, JobContext, JobKind, Payload
 
 LONGEST_MS = 86_400_000
 
@@ -38,5 +38,5 @@ async def _noop(job: JobContext, payload: NoopPayload) -> Any:
         await asyncio.sleep(max(0.0, until - time.time()))
     if job.run.attempt <= payload.fail:
         await job.save(until=None)
-        raise RuntimeError(f"attempt {job.run.attempt} of {payload.fail} that fail")
+        raise AttemptFailed(f"attempt {job.run.attempt} of {payload.fail} that fail")
     return payload.give

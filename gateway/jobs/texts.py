@@ -138,12 +138,16 @@ def _child(run: Run) -> str:
 
 
 def joined(children: Sequence[Run]) -> str:
-    """The results of several jobs as one text: what an aggregate returns."""
-    parts = [
-        f"## {name_of(each)} — {state_word(each)}\n{result_of(each) or each.error or '(no output)'}"
-        for each in children
-    ]
-    return "\n\n".join(parts)
+    """The results of several jobs as one text: what an aggregate returns. Each gets its share of what fits."""
+    share = max(SUMMARY_CHARS, RESULT_CHARS // max(1, len(children)) - SUMMARY_CHARS)
+    return "\n\n".join(
+        f"## #{each.number} {name_of(each)} — {state_word(each)}\n{_part(each, share)}" for each in children
+    )
+
+
+def _part(run: Run, limit: int) -> str:
+    text = result_of(run) or run.error or "(no output)"
+    return text if len(text) <= limit else f"{text[:limit]}\n[… cut here; get_job {run.number} has all of it]"
 
 
 def details(children: Sequence[Run]) -> list[dict[str, Any]]:

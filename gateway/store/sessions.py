@@ -93,13 +93,15 @@ _TAKE_OVER = _CHANGE.values(
 ).returning(*_COLUMNS)
 _CLAIM = _TAKE_OVER.where(sessions.c.paused.is_(False), sessions.c.closed.is_(False), sessions.c.needs_user.is_(False))
 _UNFINISHED = (
-    select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
+    select(sessions.c.id, sessions.c.lane, sessions.c.kind, sessions.c.turn_seq, runs.c.started_at, runs.c.priority)
+    .select_from(sessions.outerjoin(runs, runs.c.id == sessions.c.run_id))
     .where(
         # One by one, and `> 0`, which leaves out NULL: otherwise SQLite would read the whole table.
         sessions.c.id.in_(
             union(
                 select(sessions.c.id).where(sessions.c.turn_seq > 0),
                 select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= bindparam("now")),
+                select(runs.c.session_id).where(runs.c.status.in_(("queued", "running"))),
             )
         ),
         sessions.c.paused.is_(False),
@@ -160,6 +162,12 @@ def create(
 def change(tx: Transaction, session_id: str, **fields: Any) -> None:
     """Sets columns of a session, whoever owns it."""
     tx.execute(_CHANGE, {"of_session": session_id, "updated_at": tx.now, **fields})
+
+
+def forked_by(tx: Transaction, session_id: str) -> bool:
+    """Whether a session that hasn't ended begins with another one's transcript."""
+    found = select(sessions.c.id).where(sessions.c.fork_session_id == session_id, sessions.c.closed.is_(False))
+    return tx.execute(found.limit(1)).first() is not None
 
 
 def claim(tx: Transaction, session_id: str, instance: str) -> Session | None:
@@ -241,10 +249,17 @@ def subtree(tx: Transaction, session_id: str) -> list[str]:
     return [str(row[0]) for row in tx.execute(select(below.c.id))]
 
 
-def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
-    """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first."""
-    found = tx.execute(_UNFINISHED, {"now": tx.now})
-    return [(str(row.id), str(row.lane), row.turn_seq is not None) for row in found]
+def unfinished(tx: Transaction) -> list[tuple[str, str, bool, int]]:
+    """(id, lane, started, priority) of every session with a turn under way, something due in its inbox, or a job that
+    may run; oldest first."""
+    return [
+        (str(row.id), str(row.lane), row.turn_seq is not None or _is_job_at_work(row), row.priority or 0)
+        for row in tx.execute(_UNFINISHED, {"now": tx.now})
+    ]
+
+
+def _is_job_at_work(row: Any) -> bool:
+    return row.kind == "job" and row.started_at is not None
 
 
 def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, limit: int) -> list[Session]:
