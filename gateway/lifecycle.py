@@ -196,8 +196,8 @@ class Lifecycle:
             return run
         if outcome is not Outcome.OK and not spare:
             for child in runs.children(tx, run.session_id, open_only=True):
-                error = f"“{run.label}”, which asked for it, ended"
-                self.finish(tx, child.id, Outcome.STOPPED, error=error, downward=True)
+                why = f"“{run.label}”, which asked for it, ended"
+                self.finish(tx, child.id, Outcome.STOPPED, error=why, downward=True)
         self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner)
         session = sessions.get(tx, run.session_id)
         ended = runs.changed(
@@ -216,11 +216,7 @@ class Lifecycle:
             **self._stop_waiting(tx, run),
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
-        ended = self._announce(tx, ended)
-        if not downward:
-            self._tell_parent(tx, ended)
-        self._tell_thread(tx, session, ended)
-        self._tell_dependents(tx, ended)
+        self._tell_all(tx, self._announce(tx, ended), session, downward=downward)
         return ended
 
     def release_parent(self, tx: Transaction, parent: Run) -> None:
@@ -308,6 +304,12 @@ class Lifecycle:
         if run.kind in self.kinds:
             return self.kinds[run.kind].announcement(tx, run)
         return texts.announcement(run, tx.now)
+
+    def _tell_all(self, tx: Transaction, run: Run, session: sessions.Session, *, downward: bool) -> None:
+        if not downward:
+            self._tell_parent(tx, run)
+        self._tell_thread(tx, session, run)
+        self._tell_dependents(tx, run)
 
     def _tell_parent(self, tx: Transaction, child: Run) -> None:
         """What the end of a child means for its parent: the child's own policy says it (spec/jobs.md 16–18)."""
