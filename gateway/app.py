@@ -31,6 +31,7 @@ from gateway.agent.turn import Parts, Turns
 from gateway.approvals import ApprovalBook
 from gateway.asking_people import Asking
 from gateway.commands.core import core_commands
+from gateway.commands.jobs import job_commands
 from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
 from gateway.config.reload import diff_restart
 from gateway.delivery import Delivery
@@ -245,7 +246,7 @@ class Gateway:
     def _register_core(self) -> None:
         for tool in core_tools(self._fetcher):
             self.registry.tool(tool)
-        for command in core_commands():
+        for command in (*core_commands(), *job_commands()):
             self.registry.command(command)
         self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
         self.registry.job_kind(aggregate_kind())

@@ -28,6 +28,8 @@ from gateway.views import job_json, letter_json, message_json
 _ALL = select(*rows.columns(runs_table, Run))
 DAY_MS = 86_400_000
 LOG_MOST = 500
+BATCH_MOST = 50
+"""Children in a report."""
 
 
 class JobControl:
@@ -96,7 +98,7 @@ class JobControl:
         children = runs.children(tx, run.session_id)
         reason = self.reason(tx, run)
         whole = texts.report(run, children, reason, tx.now)
-        return f"{whole}\n\n{texts.batch(run, children, None, tx.now)}" if children else whole
+        return f"{whole}\n\n{texts.batch(run, children[:BATCH_MOST], None, tx.now)}" if children else whole
 
     def reason(self, tx: Transaction, run: Run) -> str | None:
         """Why it isn't running."""
@@ -221,7 +223,7 @@ class JobControl:
         return pruning.ended_before(tx, tx.now - older_than_ms, kind, limit)
 
     def _may_send(self, tx: Transaction, owner: Owner, run: Run) -> bool:
-        if owner.session is None:  # outside any conversation the one who asked for it is who has submitted it
-            return any(each.submitted_by == owner.name for each in (run, *runs.ancestors(tx, run)))
+        if owner.session is None:
+            return find.visible(tx, owner, run)  # what he has submitted himself, or is below that
         asked = {run.requester_id, *(each.requester_id for each in runs.ancestors(tx, run))}
         return bool(asked & set(sessions.same_conversation(tx, owner.session)))

@@ -28,6 +28,10 @@ class Owner:
         """Of whom the job is asked for; empty if of nobody who could read an announcement."""
         return self.session.id if self.session else ""
 
+    def scoped(self, key: str) -> str:
+        """An idempotency key of his: who isn't an operator can't meet somebody else's job under one."""
+        return key if self.operator else f"{self.name}/{key}"
+
 
 OPERATOR = Owner("operator", operator=True)
 

@@ -321,10 +321,8 @@ def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _key(submission: Submission, owner: Owner) -> str | None:
-    """The key under which the job is unique. Operators share theirs; everybody else has his own, so that nobody learns
-    of another one's job by guessing its key."""
-    key = submission.idempotency_key
-    return key if key is None or owner.operator else f"{owner.name}/{key}"
+    """The key under which the job is unique."""
+    return None if submission.idempotency_key is None else owner.scoped(submission.idempotency_key)
 
 
 def _known(tx: Transaction, submission: Submission, owner: Owner) -> Run | None:
