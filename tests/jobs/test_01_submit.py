@@ -296,8 +296,6 @@ async def test_7_a_delay_and_a_dependency_both_hold(tmp_path: Path) -> None:
         late = await submit(p, data={"log": "late"}, after=[str(slow["id"])], delayMs=60_000)
         assert (await look(p, late))["waitingReason"].startswith("delayed_until")
 
-    await until(p, job, lambda now: now["waitingReason"] == reason, reason)
-
 
 async def test_7_a_failed_dependency_is_named_and_a_retry_of_it_releases(tmp_path: Path) -> None:
     """spec/jobs.md 7, the record: `dependency_failed`; what waits begins when the other has ended well after all."""
