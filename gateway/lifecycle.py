@@ -107,7 +107,7 @@ class Lifecycle:
     def enqueue(self, tx: Transaction, run: Run) -> None:
         """Asks for the activation of a run's session: what is urgent first, what was at work before what is new."""
         base = RESUMED if run.started_at else FRESH
-        self.lanes.enqueue(tx, run.lane, run.session_id, base + 2 * run.priority)
+        self.lanes.enqueue(tx, run.lane, run.session_id, base + 2 * run.priority, age=run.created_at)
 
     def release_due(self, tx: Transaction, run: Run) -> None:
         """The time of a delayed run has come; it may have to wait for other jobs still."""

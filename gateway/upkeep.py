@@ -81,9 +81,10 @@ class Upkeep:
 
     async def enqueue_unfinished(self) -> None:
         """Asks for every session that has something to do; those at work before go first."""
-        for session_id, lane, started, priority in await self._database.read(sessions.unfinished):
-            if not self._lanes.is_running(session_id):
-                self._lanes.push(lane, session_id, (RESUMED if started else FRESH) + 2 * priority)
+        for each in await self._database.read(sessions.unfinished):
+            if not self._lanes.is_running(each.id):
+                base = RESUMED if each.started else FRESH
+                self._lanes.push(each.lane, each.id, base + 2 * each.priority, each.age)
 
     async def _begin(self, suspects: Sequence[str]) -> None:
         try:

@@ -167,7 +167,7 @@ def admit(config: Config, tx: Transaction, requester: Requester, args: SpawnArgu
         Refused: with what would be allowed.
     """
     asker = requester.conversation
-    own = agent_named(config, requester.session.agent_id if requester.session else config.default_agent_id)
+    own = agent_named(config, requester.parent.agent_id if requester.parent else config.default_agent_id)
     agent_id = _syntactic(args.agent_id)
     if asker is not None:
         _check_depth(own, asker)
@@ -270,7 +270,8 @@ def _budget(
 ) -> int | None:
     """micro-USD. Where a budget in USD watches, its own, one above it or its agent's, the model must have a price."""
     budget = agent.subagents.budget_usd if explicit is None else explicit
-    above = [requester.run, *runs.ancestors(tx, requester.run)] if requester.run else []
+    run = requester.parent_run
+    above = [run, *runs.ancestors(tx, run)] if run else []
     watched = budget is not None or any(each.budget_micro is not None for each in above)
     if (watched or agent.budget_usd is not None) and price_of(model.ref) is None:
         if watched:

@@ -80,7 +80,7 @@ def _create(
     args = _arguments(submission, payload, definition)
     upto = 0 if owner.session is None else owner.session.next_seq - 1
     trusted = owner.operator if owner.session is None else owner.session.kind != "job" or owner.session.owned
-    requester = Requester(owner.session, owner.run, owner.route, upto, trusted=trusted)
+    requester = Requester(owner.session, owner.run, owner.route, upto, trusted=trusted, join=owner.under)
     admitted = admit(registry.gateway.config, tx, requester, args)
     fork = _fork(tx, payload.fork_from) if payload.fork_from else None
     run = spawner.create(

@@ -61,9 +61,21 @@ class Bounce(Exception):
         reason: for people.
     """
 
+    word = "rate_limited"
+    """For programs."""
+
     def __init__(self, seconds: float, reason: str = "bounced") -> None:
         super().__init__(reason)
         self.seconds = seconds
+
+
+class Unavailable(Bounce):
+    """A job's kind has been switched off, or its plugin isn't there; it is looked at again after a minute."""
+
+    word = "unavailable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(60.0, reason)
 
 
 class WaitForChildren(Exception):

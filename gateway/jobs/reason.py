@@ -11,7 +11,7 @@ from gateway.views import iso
 
 def waiting_reason(tx: Transaction, run: Run, lanes: Lanes) -> str | None:
     """`paused`, `delayed_until …`, `children: 3 of 5`, `dependencies: 1 of 2`, `dependency_failed: #7`,
-    `rate_limited_until …`, `lane_full: 2 ahead`; None: it runs, has ended, or is about to begin.
+    `rate_limited_until …`, `unavailable_until …`, `lane_full: 2 ahead`; None: it runs, has ended, or is about to begin.
     """
     if run.status is Status.PAUSED:
         return "paused"
@@ -26,7 +26,7 @@ def waiting_reason(tx: Transaction, run: Run, lanes: Lanes) -> str | None:
 def _delayed(tx: Transaction, run: Run) -> str | None:
     if run.not_before is None:
         return _dependency(tx, run)
-    return f"{'rate_limited' if run.cause == 'bounced' else 'delayed'}_until {iso(run.not_before)}"
+    return f"{run.cause or 'delayed'}_until {iso(run.not_before)}"
 
 
 def _dependency(tx: Transaction, run: Run) -> str | None:

@@ -11,13 +11,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.agent.clock import RunClock
 from gateway.jobs import texts, tree
 from gateway.jobs.context import Context
-from gateway.jobs.kinds import AttemptFailed, Bounce, JobKind, Unrecoverable, WaitForChildren
+from gateway.jobs.kinds import AttemptFailed, Bounce, JobKind, Unavailable, Unrecoverable, WaitForChildren
 from gateway.jobs.owner import JobRefused
 from gateway.lifecycle import Lifecycle
 from gateway.plugins import Registry
@@ -27,10 +28,6 @@ from gateway.store.runs import Outcome, Run, Status
 from gateway.store.schema import sessions as sessions_table
 from gateway.store.sessions import FenceLost, Session
 
-UNAVAILABLE_SECONDS = 60.0
-"""After which a job whose kind has been switched off is looked at again."""
-BOUNCED = "bounced"
-"""Cause of a job that was put off through no fault of its own."""
 RETURNED = "__returned"
 """Key in a job's kept state: its handler has returned, and its children are still open."""
 
@@ -66,7 +63,7 @@ class Jobs:
             return None
         kind = self._registry.job_kinds.get(run.kind)
         if kind is None:
-            self._put_off(tx, session, run, UNAVAILABLE_SECONDS, f"no plugin brings the kind `{run.kind}` now")
+            self._put_off(tx, session, run, Unavailable(f"no plugin brings the kind `{run.kind}` now"))
         elif kind.handler is None:
             self._settle(tx, run)
         elif RETURNED not in (run.state or {}):
@@ -88,9 +85,10 @@ class Jobs:
         except FenceLost as lost:
             log.info("job #%s: %s", run.number, lost)
         except asyncio.CancelledError:
-            if self._draining():
-                await self._database.run(_release, claimed.session.id, claimed.session.fence)
             await self._database.run(_book, claimed, clock.take())
+            if self._draining():
+                with suppress(FenceLost):
+                    await self._database.run(_release, claimed.session.id, claimed.session.fence)
             raise
 
     async def _call(self, claimed: Claimed, kind: JobKind, clock: RunClock) -> None:
@@ -175,13 +173,13 @@ class Jobs:
             self._lifecycle.release_parent(tx, run)
 
     def _bounced(self, tx: Transaction, claimed: Claimed, run: Run, bounce: Bounce) -> None:
-        self._put_off(tx, claimed.session, run, bounce.seconds, str(bounce))
+        self._put_off(tx, claimed.session, run, bounce)
 
-    def _put_off(self, tx: Transaction, session: Session, run: Run, seconds: float, why: str) -> None:
+    def _put_off(self, tx: Transaction, session: Session, run: Run, bounce: Bounce) -> None:
         """Tries it again later; that is no failure, and burns no attempt (spec/jobs.md 13)."""
         _give_back(tx, session)
-        runs.change(tx, run.id, progress=why, cause=BOUNCED)
-        self._lifecycle.delay(tx, run, tx.now + int(seconds * 1000))
+        runs.change(tx, run.id, progress=str(bounce), cause=bounce.word)
+        self._lifecycle.delay(tx, run, tx.now + int(bounce.seconds * 1000))
 
     def _timed_out(self, tx: Transaction, _claimed: Claimed, run: Run) -> None:
         text = f"it used up its {run.timeout_ms / 1000:g} s (timeoutMs)"
@@ -202,7 +200,7 @@ async def _handle(kind: JobKind, context: Context) -> Any:
     if kind.handler is None:
         return None
     if (why := kind.unavailable(context.config)) is not None:
-        raise Bounce(UNAVAILABLE_SECONDS, why)
+        raise Unavailable(why)
     return await kind.handler(context, kind.payload.model_validate(context.run.payload or {}))
 
 

@@ -7,7 +7,7 @@ fan-out.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -291,11 +291,11 @@ def job_fields(submission: Submission, owner: Owner, max_attempts: int) -> dict[
 
 
 def _below(tx: Transaction, owner: Owner, parent: Run | None) -> Owner:
-    """The caller as he acts from a parent's session."""
+    """The caller as he asks for something that belongs to a parent."""
     if parent is None:
         return owner
     session = sessions.get(tx, parent.session_id)
-    return Owner(owner.name, owner.operator, session, parent, parent.route)
+    return replace(owner, under=(session, parent), route=parent.route)
 
 
 def _payload(kind: JobKind, submission: Submission) -> Any:

@@ -33,11 +33,20 @@ class LaneStats:
 class Lanes(Protocol):
     """Named queues with concurrency caps. Per session at most one activation runs, per lane at most `cap`."""
 
-    def enqueue(self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH) -> None:
+    def enqueue(
+        self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH, *, age: int | None = None
+    ) -> None:
         """Asks, in the transaction that makes it necessary, that a session be activated.
 
-        Lower priorities go first, then first in, first out. While the session is being activated the wish is kept
-        and granted afterwards.
+        Lower priorities go first, then those that are older, then first in, first out. While the session is being
+        activated the wish is kept and granted afterwards.
+
+        Args:
+            tx: the unit of work.
+            lane: where.
+            session_id: which.
+            priority: its place.
+            age: since when (milliseconds) it has a right to that place; None: now.
         """
         ...
 

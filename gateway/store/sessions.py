@@ -93,7 +93,16 @@ _TAKE_OVER = _CHANGE.values(
 ).returning(*_COLUMNS)
 _CLAIM = _TAKE_OVER.where(sessions.c.paused.is_(False), sessions.c.closed.is_(False), sessions.c.needs_user.is_(False))
 _UNFINISHED = (
-    select(sessions.c.id, sessions.c.lane, sessions.c.kind, sessions.c.turn_seq, runs.c.started_at, runs.c.priority)
+    select(
+        sessions.c.id,
+        sessions.c.lane,
+        sessions.c.kind,
+        sessions.c.turn_seq,
+        sessions.c.created_at,
+        runs.c.created_at.label("run_created_at"),
+        runs.c.started_at,
+        runs.c.priority,
+    )
     .select_from(sessions.outerjoin(runs, runs.c.id == sessions.c.run_id))
     .where(
         # One by one, and `> 0`, which leaves out NULL: otherwise SQLite would read the whole table.
@@ -249,17 +258,31 @@ def subtree(tx: Transaction, session_id: str) -> list[str]:
     return [str(row[0]) for row in tx.execute(select(below.c.id))]
 
 
-def unfinished(tx: Transaction) -> list[tuple[str, str, bool, int]]:
-    """(id, lane, started, priority) of every session with a turn under way, something due in its inbox, or a job that
-    may run; oldest first."""
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A session that has something to do."""
+
+    id: str
+    lane: str
+    started: bool
+    """It was at work before."""
+    priority: int
+    age: int
+    """Since when there is it, or its run."""
+
+
+def unfinished(tx: Transaction) -> list[Unfinished]:
+    """Every session with a turn under way, something due in its inbox, or a job that may run; oldest first."""
     return [
-        (str(row.id), str(row.lane), row.turn_seq is not None or _is_job_at_work(row), row.priority or 0)
+        Unfinished(
+            str(row.id),
+            str(row.lane),
+            row.turn_seq is not None or (row.kind == "job" and row.started_at is not None),
+            row.priority or 0,
+            row.run_created_at or row.created_at,
+        )
         for row in tx.execute(_UNFINISHED, {"now": tx.now})
     ]
-
-
-def _is_job_at_work(row: Any) -> bool:
-    return row.kind == "job" and row.started_at is not None
 
 
 def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, limit: int) -> list[Session]:

@@ -36,7 +36,7 @@ async def submit(p: Pilot, name: str = "work", token: str | None = None, **field
     return response.json
 
 
-async def refused(p: Pilot, name: str = "work", status: int = 400, token: str | None = None, **fields: Any) -> Json:
+async def refused(p: Pilot, name: str = "work", *, status: int = 400, token: str | None = None, **fields: Any) -> Json:
     """The error of a job that is refused."""
     response = await p.post("/api/jobs", {"name": name, **fields}, token=token)
     assert response.status == status, response.text

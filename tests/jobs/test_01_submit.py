@@ -96,14 +96,14 @@ async def test_3_the_same_key_for_something_else_is_an_error(tmp_path: Path) -> 
         first = await submit(p, data={"give": 1, "fail": 1}, idempotencyKey="k")
         children: list[Json] = [{"name": "work", "data": {"give": n}} for n in range(3)]
         fan = await submit(p, "aggregate", children=children, idempotencyKey="fan")
-        for name, fields in (
-            ("work", {"data": {"give": 2, "fail": 1}}),
-            ("work", {"data": {"give": 1}}),
-            ("work", {"data": {"give": 1, "fail": 1, "log": "x"}}),
-            ("guarded", {"data": {"give": 1, "fail": 1}}),
+        for name, data in (
+            ("work", {"give": 2, "fail": 1}),
+            ("work", {"give": 1}),
+            ("work", {"give": 1, "fail": 1, "log": "x"}),
+            ("guarded", {"give": 1, "fail": 1}),
             ("aggregate", {}),
         ):
-            error = await refused(p, name, **fields, idempotencyKey="k")
+            error = await refused(p, name, data=data, idempotencyKey="k")
             assert (error["field"], f"#{first['id']}" in error["message"]) == ("idempotencyKey", True)
         for others in (children[:2], [*children, children[0]], [*children[:2], {"name": "work", "data": {"give": 9}}]):
             assert (await refused(p, "aggregate", children=others, idempotencyKey="fan"))["field"] == "idempotencyKey"
@@ -160,7 +160,7 @@ async def test_3_a_dry_run_checks_and_leaves_nothing(tmp_path: Path, body: Json)
 
 async def test_3_tools_named_at_submit_are_checked_at_submit(tmp_path: Path) -> None:
     """spec/jobs.md 3: tools named at submit are checked at submit; those of a definition as well."""
-    config = {"agents": {"subagentDefs": {"reader": {"tools": ["read", "raed"]}}}}
+    config: Json = {"agents": {"subagentDefs": {"reader": {"tools": ["read", "raed"]}}}}
     async with pilot(tmp_path, config=config) as p:
         error = await refused(p, "subagent", data={"task": "t", "tools": ["read", "serach"]})
         assert "serach" in error["message"]
@@ -216,7 +216,8 @@ async def test_5_the_depth_is_capped_by_the_configuration_alone(tmp_path: Path) 
         error = await refused(p, parent=str(above["id"]))
         assert "jobs.maxDepth" in error["message"]
         for name in ("maxDepth", "depth"):
-            assert name in (await refused(p, parent=str(above["id"]), **{name: 9}))["message"]
+            wrong: Json = {name: 9}
+            assert name in (await refused(p, parent=str(above["id"]), **wrong))["message"]
             assert name in (await refused(p, parent=str(above["id"]), data={name: 9}))["message"]
         nested: Json = {"name": "work"}
         for _ in range(3):

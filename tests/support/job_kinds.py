@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,9 +140,15 @@ class WorkPlugin:
         return [child.output if child.outcome == "ok" else child.outcome for child in children]
 
     async def _write_all_the_same(self, job: JobContext) -> None:
-        for write in (job.still_mine(), job.log("from beyond"), job.progress("from beyond"), job.save(beyond=True)):
+        writes: tuple[Callable[[], Awaitable[None]], ...] = (
+            job.still_mine,
+            lambda: job.log("from beyond"),
+            lambda: job.progress("from beyond"),
+            lambda: job.save(beyond=True),
+        )
+        for write in writes:
             try:
-                await write
+                await write()
                 self.after_loss.append("written")
             except FenceLost:
                 self.after_loss.append("refused")
