@@ -16,7 +16,7 @@ from sqlalchemy import Select, bindparam, func, select
 from gateway.agent.pricing import no_price, price_of
 from gateway.agent.resolve import UnknownThinkingLevel
 from gateway.config import Agent, Config, UnknownAgent, UnknownModel
-from gateway.store import runs
+from gateway.store import runs, sessions
 from gateway.store.database import Transaction
 from gateway.store.runs import Run, Status
 from gateway.store.schema import runs as table
@@ -220,6 +220,7 @@ def too_deep(depth: int, limit: int) -> str:
 
 
 def _check_children(tx: Transaction, own: Agent, session: Session, run: Run | None, beside: int) -> None:
+    sessions.hold(tx, session.id)  # whoever counts its children is alone with them
     active, limit = active_children(tx, session) + beside, own.subagents.max_children
     if active >= limit:
         raise Refused(

@@ -39,7 +39,7 @@ def note(tx: Transaction, log: EventLog, number: int, key: str = KEY) -> None:
 
 
 async def take(subscription: Subscription, count: int) -> list[Event]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return [await anext(subscription) for _ in range(count)]
 
 
@@ -246,8 +246,8 @@ async def test_closing_ends_every_subscription(log: EventLog) -> None:
 
         waiting = asyncio.create_task(drain())
         await asyncio.sleep(0)
-        log.close()
-        assert await asyncio.wait_for(waiting, 5) == []
+        await log.close()
+        assert await asyncio.wait_for(waiting, 30) == []
 
 
 async def test_prune_keeps_a_day_and_always_the_newest(database: SqliteDatabase, log: EventLog) -> None:

@@ -37,7 +37,7 @@ class Notices:
         tx.after_commit(lambda: self._queue.put_nowait(approval))
 
     async def next(self) -> Approval:
-        return await asyncio.wait_for(self._queue.get(), 5)
+        return await asyncio.wait_for(self._queue.get(), 30)
 
 
 async def test_allowed_once(database: SqliteDatabase) -> None:

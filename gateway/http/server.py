@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.http import control
+from gateway.http import control, mcp
 from gateway.http.auth import Tokens, guard_host, guard_token, own_token
 from gateway.http.keys import GATEWAY
 from gateway.http.openai import DESK
@@ -91,13 +91,14 @@ class HttpServer:
         app[GATEWAY] = gateway
         app[ATTEMPTS] = Attempts()
         app[DESK] = Desk(gateway.database, gateway.events)
+        mcp.set_up(app)
         app.on_response_prepare.append(hide_unknown_errors)
         app.on_shutdown.append(self._end_streams)
         app.add_routes([*control.routes(), *gateway.registry.http_routes])
         return app
 
     async def _end_streams(self, _app: web.Application) -> None:
-        self._gateway.events.close()
+        await self._gateway.events.close()
 
     async def _listen(self, port: int, *, allow_other_port: bool) -> int:
         runner, host = self._runner, self._gateway.config.gateway.host

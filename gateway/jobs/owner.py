@@ -13,7 +13,7 @@ class Owner:
     """A caller."""
 
     name: str
-    """`cli`, `mcp:<token>`, `slack:U…`, `session:<key>`: what `submittedBy` says."""
+    """`cli`, `http:<token>` (over MCP as well), `slack:U…`, `session:<key>`: what `submittedBy` says."""
     operator: bool = False
     """Sees and may do everything."""
     session: Session | None = None
@@ -24,6 +24,8 @@ class Owner:
     """Where an announcement is answered."""
     under: tuple[Session, Run] | None = None
     """The job that a new one is to belong to, if that isn't the one from which he acts: his rights hold for it."""
+    guarded: bool = False
+    """May never submit a protected kind, operator or not: behind him is a model (MCP)."""
 
     @property
     def session_id(self) -> str:

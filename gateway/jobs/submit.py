@@ -98,12 +98,11 @@ class Submitter:
             raise JobRefused(
                 f"there is no kind of job `{capped(submission.name, 60)}`; there are: {known}", field="name"
             )
-        if kind.protected and not owner.operator:
-            raise JobRefused(
-                f"only an operator may submit `{kind.name}` jobs (laneway jobs submit, or an operator's token)",
-                field="name",
-                status="permission_denied",
-            )
+        if kind.protected and (owner.guarded or not owner.operator):
+            how = "only an operator may submit `{0}` jobs (laneway jobs submit, or an operator's token)"
+            if owner.guarded:
+                how = "`{0}` jobs can't be submitted over MCP, where a model asks; an operator may: laneway jobs submit"
+            raise JobRefused(how.format(kind.name), field="name", status="permission_denied")
         if (why := kind.unavailable(self._registry.gateway.config)) is not None:
             raise JobRefused(why, field="name")
         return kind
@@ -195,7 +194,8 @@ class Submitter:
     ) -> Run:
         above = sessions.find(tx, parent.session_id) if parent else owner.session
         run_id = str(uuid.uuid4())
-        session = self._session(tx, kind, submission, above, run_id, owned=above.owned if above else owner.operator)
+        owned = above.owned if above else owner.operator
+        session = self._session(tx, kind, submission, above, run_id, owned=owned)
         label = submission.label or kind.name
         return runs.create(
             tx,
@@ -222,14 +222,7 @@ class Submitter:
         )
 
     def _session(
-        self,
-        tx: Transaction,
-        kind: JobKind,
-        submission: Submission,
-        above: Session | None,
-        run_id: str,
-        *,
-        owned: bool,
+        self, tx: Transaction, kind: JobKind, submission: Submission, above: Session | None, run_id: str, *, owned: bool
     ) -> Session:
         agent_id = above.agent_id if above else self._registry.gateway.config.default_agent_id
         return sessions.create(
