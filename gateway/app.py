@@ -31,6 +31,7 @@ from gateway.agent.turn import Parts, Turns
 from gateway.approvals import ApprovalBook
 from gateway.asking_people import Asking
 from gateway.commands.core import core_commands
+from gateway.commands.jobs import job_commands
 from gateway.commands.mcp import mcp_command
 from gateway.company import Role, join_in, keep_company
 from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
@@ -46,6 +47,8 @@ from gateway.inbound import Inbound, Queues
 from gateway.jobs.aggregate import aggregate_kind
 from gateway.jobs.control import JobControl
 from gateway.jobs.kinds import LANE as JOB_LANE
+from gateway.jobs.noop import noop_kind
+from gateway.jobs.pruning import Retention
 from gateway.jobs.runner import Jobs
 from gateway.jobs.shell import LANE as SHELL_LANE
 from gateway.jobs.shell import shell_kind
@@ -297,10 +300,11 @@ class Gateway:
     def _register_core(self) -> None:
         for tool in core_tools(self._fetcher):
             self.registry.tool(tool)
-        for command in (*core_commands(), mcp_command()):
+        for command in (*core_commands(), *job_commands(), mcp_command()):
             self.registry.command(command)
         self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
         self.registry.job_kind(aggregate_kind())
+        self.registry.job_kind(noop_kind())
         self.registry.job_kind(shell_kind())
         self.registry.lane(LaneSpec(SHELL_LANE, lambda config: config.jobs.shell.max_concurrent))
         self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
@@ -310,6 +314,8 @@ class Gateway:
     def _register_chores(self) -> None:
         self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
         self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
+        kept = Retention(self.registry)
+        self.registry.chore(Chore("job retention", kept.next_due, kept.work))
 
     def _make_lifecycle(self) -> Lifecycle:
         return Lifecycle(

@@ -101,18 +101,21 @@ class Lifecycle:
 
     def hold(self, tx: Transaction, run: Run) -> Run:
         """It isn't started before the jobs that it comes after have ended well."""
-        runs.change(tx, run.id, status=Status.DELAYED, not_before=None)
-        return self.tell(tx, run.id, "held")
+        now = runs.changed(tx, run.id, status=Status.DELAYED, not_before=None, **self._stop_waiting(tx, run))
+        return self.told(tx, now, "held")
 
     def enqueue(self, tx: Transaction, run: Run) -> None:
         """Asks for the activation of a run's session: what is urgent first, what was at work before what is new."""
         base = RESUMED if run.started_at else FRESH
-        self.lanes.enqueue(tx, run.lane, run.session_id, base + 2 * run.priority)
+        self.lanes.enqueue(tx, run.lane, run.session_id, base + 2 * run.priority, age=run.created_at)
 
     def release_due(self, tx: Transaction, run: Run) -> None:
-        """The time of a delayed run has come."""
-        runs.change(tx, run.id, status=Status.QUEUED, not_before=None)
-        self.enqueue(tx, self.tell(tx, run.id, "due"))
+        """The time of a delayed run has come; it may have to wait for other jobs still."""
+        if self._held(tx, run):
+            self.hold(tx, run)
+            return
+        now = runs.changed(tx, run.id, status=Status.QUEUED, not_before=None, cause=None)
+        self.enqueue(tx, self.told(tx, now, "due"))
 
     def pause(self, tx: Transaction, run: Run) -> list[Run]:
         """Freezes a run and all under it; what is in flight comes to its next boundary. Returns what was paused."""
@@ -144,7 +147,7 @@ class Lifecycle:
             busy = each.started_at and (session.turn_seq is not None or inbox.pending(tx, session.id))
             if each.remaining_ms is not None:
                 self.delay(tx, each, tx.now + each.remaining_ms)
-            elif each.started_at is None and tree.blocked(tx, each):
+            elif self._held(tx, each):
                 self.hold(tx, each)
             elif not busy and runs.count_open(tx, session.id):
                 self.wait(tx, each)
@@ -176,6 +179,7 @@ class Lifecycle:
         output: Any = None,
         by_owner: bool = False,
         spare: bool = False,
+        downward: bool = False,
     ) -> Run:
         """Ends a run. Ending one that has ended changes nothing.
 
@@ -189,6 +193,7 @@ class Lifecycle:
             output: what a job returns, as JSON.
             by_owner: the caller works on the session himself, and stops after this unit.
             spare: lets its children run on.
+            downward: what asked for it is ending, so that its own end means nothing for that one.
         """
         run = runs.find(tx, run_id)
         if run is None:
@@ -200,7 +205,8 @@ class Lifecycle:
             return run
         if outcome is not Outcome.OK and not spare:
             for child in runs.children(tx, run.session_id, open_only=True):
-                self.finish(tx, child.id, Outcome.STOPPED, error=f"“{run.label}”, which asked for it, ended")
+                why = f"“{run.label}”, which asked for it, ended"
+                self.finish(tx, child.id, Outcome.STOPPED, error=why, downward=True)
         self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner)
         session = sessions.get(tx, run.session_id)
         ended = runs.changed(
@@ -219,9 +225,7 @@ class Lifecycle:
             **self._stop_waiting(tx, run),
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
-        ended = self._announce(tx, ended)
-        self._tell_thread(tx, session, ended)
-        self._tell_dependents(tx, ended)
+        self._tell_all(tx, self._announce(tx, ended), session, downward=downward)
         return ended
 
     def _hold(self, tx: Transaction, run: Run, outcome: Outcome) -> None:
@@ -305,9 +309,6 @@ class Lifecycle:
             run_id=run.id,
         )
         self._plan_archive(tx, run, soon=session.closed)
-        parent = runs.find(tx, run.parent_run_id) if run.parent_run_id else None
-        if parent is not None and parent.open:
-            self._child_ended(tx, parent, run)
         if not session.closed and session.kind != "job":
             self.lanes.enqueue(tx, session.lane, session.id, RESUMED)
         return run
@@ -320,15 +321,39 @@ class Lifecycle:
             return self.kinds[run.kind].announcement(tx, run)
         return texts.announcement(run, tx.now)
 
-    def _child_ended(self, tx: Transaction, parent: Run, child: Run) -> None:
+    def _tell_all(self, tx: Transaction, run: Run, session: sessions.Session, *, downward: bool) -> None:
+        if not downward:
+            self._tell_parent(tx, run)
+        self._tell_thread(tx, session, run)
+        self._tell_dependents(tx, run)
+
+    def _tell_parent(self, tx: Transaction, child: Run) -> None:
         """What the end of a child means for its parent: the child's own policy says it (spec/jobs.md 16–18)."""
-        failed = child.outcome is not Outcome.OK
-        if failed and child.on_child_fail == "fail_parent":
+        parent = runs.find(tx, child.parent_run_id) if child.parent_run_id else None
+        if parent is None or not parent.open:
+            return
+        if tree.failed(child) and child.on_child_fail == "fail_parent":
             text = f"#{child.number} “{child.label}” {texts.ended(child)}"
             spare = self.config().jobs.siblings == "let_run"
             self.finish(tx, parent.id, Outcome.ERROR, error=text, cause="child_failed", spare=spare)
-        elif parent.status is Status.WAITING and parent.kind not in self.kinds and not tree.must_wait(tx, parent):
+        elif parent.status is Status.WAITING:
+            self._child_settled(tx, parent, child)
+
+    def _child_settled(self, tx: Transaction, parent: Run, child: Run) -> None:
+        """A child of a waiting parent has ended. What lives in a conversation is woken by what it is told."""
+        if tree.must_wait(tx, parent):
+            kind = self.job_kinds.get(parent.kind, NO_KIND)
+            wants_to_know = tree.failed(child) and child.on_child_fail == "continue"
+            if wants_to_know and kind.handler is not None and parent.started_at is not None:
+                self.release_parent(tx, parent)
+        elif self._held(tx, parent):
+            self.hold(tx, parent)
+        elif parent.kind not in self.kinds:
             self.release_parent(tx, parent)
+
+    def _held(self, tx: Transaction, run: Run) -> bool:
+        """Whether a run has to wait for the jobs that it comes after. One that has begun is not held again."""
+        return run.started_at is None and tree.blocked(tx, run)
 
     def _tell_dependents(self, tx: Transaction, run: Run) -> None:
         """Lets jobs begin that have waited for this one alone; those whose dependency has failed go on waiting."""

@@ -119,11 +119,12 @@ class Upkeep:
     async def _end_overdue(self) -> None:
         """Ends runs whose time ran out while they waited for their children."""
         for run in await self._database.read(runs.due, "deadline_at"):
+            key = "runTimeoutSeconds" if run.kind in self._lifecycle.kinds else "timeoutMs"
             await self._database.run(
                 self._lifecycle.finish,
                 run.id,
                 Outcome.TIMEOUT,
-                error=f"it used up its {run.timeout_ms / 1000:g} s (runTimeoutSeconds)",
+                error=f"it used up its {run.timeout_ms / 1000:g} s ({key})",
                 cause="timeout",
             )
 
@@ -133,6 +134,7 @@ class Upkeep:
         await self._database.run(self._lanes.tidy)
         await self.enqueue_unfinished()
 
-    def _enqueue_all(self, tx: Transaction, waiting: Sequence[tuple[str, str, bool]]) -> None:
-        for session_id, lane, started in waiting:
-            self._lanes.enqueue(tx, lane, session_id, RESUMED if started else FRESH)
+    def _enqueue_all(self, tx: Transaction, waiting: Sequence[sessions.Unfinished]) -> None:
+        for each in waiting:
+            base = RESUMED if each.started else FRESH
+            self._lanes.enqueue(tx, each.lane, each.id, base + 2 * each.priority, age=each.age)

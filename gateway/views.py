@@ -10,6 +10,7 @@ from gateway import numbers
 from gateway.agent.messages import Usage
 from gateway.numbers import count as count  # what shows records finds all that it needs here
 from gateway.routes import Route
+from gateway.store.inbox import Row
 from gateway.store.runs import Run
 from gateway.store.transcript import Message
 
@@ -146,6 +147,21 @@ def job_json(
         "after": list(after),
         "submittedBy": run.submitted_by,
         "replayOf": run.replay_of,
+    }
+
+
+def letter_json(row: Row) -> dict[str, Any]:
+    """A row of an inbox as JSON, with its receipt."""
+    read = row.state == "consumed"
+    return {
+        "inboxId": row.id,
+        "kind": row.kind,
+        "text": row.text,
+        "sender": row.sender,
+        "state": row.state,
+        "createdAt": iso(row.created_at),
+        "readAt": iso(row.consumed_at) if read else None,
+        "consumedBySeq": row.consumed_seq if read else None,
     }
 
 

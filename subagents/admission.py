@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
+from sqlalchemy import Select, bindparam, func, select
 
 from gateway.agent.pricing import no_price, price_of
 from gateway.agent.resolve import UnknownThinkingLevel
 from gateway.config import Agent, Config, UnknownAgent, UnknownModel
 from gateway.store import runs, sessions
 from gateway.store.database import Transaction
-from gateway.store.runs import Run
+from gateway.store.runs import Run, Status
+from gateway.store.schema import runs as table
 from gateway.store.sessions import Session
 from gateway.tools.base import ToolArguments
 from gateway.views import LABEL_CHARS, capped
+from subagents.kind import KIND
 from subagents.resolve import ResolvedModel, resolve_child_thinking, resolve_model, resolve_timeout_ms
 from subagents.schema import schema_fault
 
@@ -29,6 +32,20 @@ LONGEST_TIMEOUT = 31_536_000
 DEFAULT_LABEL_CHARS = 48
 LARGEST_BUDGET_USD = 1_000_000
 LARGEST_BUDGET_TOKENS = 10**12
+
+
+def _active() -> Select[Any]:
+    columns = (table.c.session_id, table.c.kind)
+    mine = select(*columns).where(table.c.requester_id == bindparam("of_requester"), table.c.status != Status.DONE)
+    tree = mine.cte("asked_for", recursive=True)
+    joined = select(*columns).where(
+        table.c.requester_id == tree.c.session_id, tree.c.kind != KIND, table.c.status != Status.DONE
+    )
+    tree = tree.union(joined)
+    return select(func.count()).select_from(tree).where(tree.c.kind == KIND)
+
+
+_ACTIVE = _active()
 AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -89,7 +106,7 @@ class Refused(Exception):
 
     def __init__(self, text: str, status: Literal["forbidden", "error"] = "error") -> None:
         super().__init__(text)
-        self.status = status
+        self.status: Literal["forbidden", "error"] = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +122,23 @@ class Requester:
     """The last seq of his transcript that a fork may see."""
     trusted: bool = True
     """What he asks for may write files and run commands."""
+    join: tuple[Session, Run] | None = None
+    """The job that joins what several children come to: they belong to it, while his limits hold for them."""
 
     @property
     def conversation(self) -> Session | None:
         """His session, if he is a conversation or a sub-agent and no job: their limits hold for him."""
         return self.session if self.session is not None and self.session.kind != "job" else None
+
+    @property
+    def parent(self) -> Session | None:
+        """The session that the child belongs to, and reports to."""
+        return self.join[0] if self.join else self.session
+
+    @property
+    def parent_run(self) -> Run | None:
+        """The run in it."""
+        return self.join[1] if self.join else self.run
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +153,25 @@ class Admitted:
     budget_micro: int | None
 
 
-def admit(config: Config, tx: Transaction, requester: Requester, args: SpawnArguments) -> Admitted:
+def admit(config: Config, tx: Transaction, requester: Requester, args: SpawnArguments, *, beside: int = 0) -> Admitted:
     """The checks, in the order of spec/subagents.md 3.
+
+    Args:
+        config: the configuration.
+        tx: the unit of work.
+        requester: who asks.
+        args: what for.
+        beside: how many others he asks for in the same breath.
 
     Raises:
         Refused: with what would be allowed.
     """
     asker = requester.conversation
-    own = agent_named(config, requester.session.agent_id if requester.session else config.default_agent_id)
+    own = agent_named(config, requester.parent.agent_id if requester.parent else config.default_agent_id)
     agent_id = _syntactic(args.agent_id)
     if asker is not None:
         _check_depth(own, asker)
-        _check_children(tx, own, asker)
+        _check_children(tx, own, asker, requester.run, beside)
     agent = _target(config, own, agent_id) if asker is not None else agent_named(config, agent_id or own.id)
     try:
         model = resolve_model(config, agent, asker, args.model)
@@ -183,15 +219,25 @@ def too_deep(depth: int, limit: int) -> str:
     )
 
 
-def _check_children(tx: Transaction, own: Agent, session: Session) -> None:
+def _check_children(tx: Transaction, own: Agent, session: Session, run: Run | None, beside: int) -> None:
     sessions.hold(tx, session.id)  # whoever counts its children is alone with them
-    active, limit = runs.count_open(tx, session.id), own.subagents.max_children
+    active, limit = active_children(tx, session) + beside, own.subagents.max_children
     if active >= limit:
         raise Refused(
             f"this session has {active}/{limit} active sub-agents (agents.defaults.subagents.maxChildrenPerAgent); "
             "wait for an announcement, or stop one",
             "forbidden",
         )
+    if run is not None and run.max_children is not None:
+        there = runs.count_all(tx, session.id) + beside
+        if there >= run.max_children:
+            text = f"job #{run.number} has {there}/{run.max_children} children (its maxChildren)"
+            raise Refused(text, "forbidden")
+
+
+def active_children(tx: Transaction, session: Session) -> int:
+    """How many sub-agents of a session haven't ended: its own, and those of the jobs that it has asked for."""
+    return int(tx.execute(_ACTIVE, {"of_requester": session.id}).scalar_one())
 
 
 def allowed_agents(config: Config, own: Agent) -> tuple[str, ...]:
@@ -225,7 +271,8 @@ def _budget(
 ) -> int | None:
     """micro-USD. Where a budget in USD watches, its own, one above it or its agent's, the model must have a price."""
     budget = agent.subagents.budget_usd if explicit is None else explicit
-    above = [requester.run, *runs.ancestors(tx, requester.run)] if requester.run else []
+    run = requester.parent_run
+    above = [run, *runs.ancestors(tx, run)] if run else []
     watched = budget is not None or any(each.budget_micro is not None for each in above)
     if (watched or agent.budget_usd is not None) and price_of(model.ref) is None:
         if watched:

@@ -11,13 +11,15 @@ from pathlib import Path
 from sqlalchemy import delete, select
 
 from gateway.plugins import Registry
-from gateway.store import runs, sessions
+from gateway.store import jobs, runs, sessions
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.schema import runs as runs_table
 from gateway.store.schema import sessions as sessions_table
 
 DAY_MS = 86_400_000
+FORKED_MS = 60_000
+"""How long the archiving of a transcript is put off that somebody else begins with."""
 
 
 class Archive:
@@ -62,6 +64,10 @@ class Archive:
         if session is None or session.run_id != run.id:
             runs.change(tx, run.id, archive_at=None, archived_at=None if session else tx.now)
             return
+        if sessions.forked_by(tx, session.id):
+            # A sub-agent that hasn't ended begins with this transcript.
+            runs.change(tx, run.id, archive_at=tx.now + FORKED_MS)
+            return
         files = self._registry.gateway.files
         retired = files.retired_path(session, run.ended_at or tx.now)
         current = files.path(session)
@@ -96,6 +102,8 @@ class Archive:
         if retention.runs_days:
             old = _archived_before(tx, tx.now - int(retention.runs_days * DAY_MS))
             gone = [run.id for run in old if not runs.children(tx, run.session_id, open_only=True)]
+            for run_id in gone:
+                jobs.forget_dependencies(tx, run_id)
             if gone:
                 tx.execute(delete(runs_table).where(runs_table.c.id.in_(gone)))
 

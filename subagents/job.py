@@ -64,7 +64,7 @@ def subagent_kind(registry: Registry, spawner: Spawner) -> JobKind:
             status = "permission_denied" if refused.status == "forbidden" else "error"
             raise JobRefused(str(refused), field="data", status=status) from None
 
-    return JobKind(KIND, SubagentPayload, create=create, lane=LANE, max_attempts=1)
+    return JobKind(KIND, SubagentPayload, create=create, lane=LANE, max_attempts=1, given=_given)
 
 
 def _create(
@@ -82,7 +82,8 @@ def _create(
     upto = 0 if owner.session is None else owner.session.next_seq - 1
     # What belongs to somebody's job is his, whoever adds it.
     trusted = owner.operator if owner.session is None else owner.session.owned
-    requester = Requester(owner.session, owner.run, owner.route, upto, trusted=trusted)
+    trusted = trusted and (owner.under is None or owner.under[0].owned)
+    requester = Requester(owner.session, owner.run, owner.route, upto, trusted=trusted, join=owner.under)
     admitted = admit(registry.gateway.config, tx, requester, args)
     fork = _fork(tx, owner, payload.fork_from) if payload.fork_from else None
     run = spawner.create(
@@ -91,6 +92,7 @@ def _create(
         args,
         admitted,
         fork=fork,
+        lane=submission.queue,
         payload=payload.model_dump(mode="json", by_alias=True, exclude_none=True),
         allowed_tools=list(tools) if tools is not None else None,
         definition=payload.subagent_def,
@@ -103,6 +105,26 @@ def _create(
     session = sessions.get(tx, run.session_id)
     inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id)
     return registry.gateway.lifecycle.tell(tx, run.id, "created")
+
+
+def _given(tx: Transaction, run: Run) -> dict[str, Any]:
+    """What a sub-agent was asked for that a conversation has spawned, as a payload."""
+    session = sessions.find(tx, run.session_id)
+    wanted: dict[str, Any] = {
+        "task": run.task,
+        "agentId": run.agent_id,
+        "model": run.model,
+        "thinking": run.thinking,
+        "runTimeoutSeconds": run.timeout_ms // 1000,
+        "budgetUsd": run.budget_micro / 1_000_000 if run.budget_micro else None,
+        "budgetTokens": run.budget_tokens,
+        "outputSchema": run.output_schema,
+        "cwd": session.cwd if session else None,
+        "tools": run.allowed_tools,
+        "maxTurns": run.max_turns,
+        "subagentDef": run.definition,
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def _definition(registry: Registry, name: str | None) -> SubagentDef:

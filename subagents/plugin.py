@@ -14,6 +14,7 @@ from subagents.archive import Archive
 from subagents.cards import Board
 from subagents.commands import subagent_commands
 from subagents.control import Control
+from subagents.fanout import fanout_tool
 from subagents.job import subagent_kind
 from subagents.kind import KIND, LANE
 from subagents.restart import Restart
@@ -64,6 +65,7 @@ class SubagentsPlugin:
         registry.lane(LaneSpec(LANE, lambda config: config.agents.defaults.subagents.max_concurrent))
         registry.job_kind(subagent_kind(registry, spawner))
         registry.tool(spawn_tool(spawner, rooms))
+        registry.tool(fanout_tool(registry, spawner))
         for tool in subagent_tools(registry, control):
             registry.tool(tool)
         for command in (*subagent_commands(control), *room_commands(rooms)):

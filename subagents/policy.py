@@ -20,6 +20,7 @@ DENIED: Final = frozenset(
         "sessions_history",
         "sessions_send",
         "sessions_spawn",
+        "fanout",
         "subagents",
         "gateway",
         "agents_list",
@@ -32,7 +33,7 @@ DENIED: Final = frozenset(
     }
 )
 """Session management, system administration and memory: the main agent's business."""
-NESTING: Final = frozenset({"sessions_spawn", "sessions_list", "sessions_history", "subagents"})
+NESTING: Final = frozenset({"sessions_spawn", "fanout", "sessions_list", "sessions_history", "subagents"})
 """What a child gets back where it may have children of its own."""
 
 

@@ -72,6 +72,7 @@ class Spawner:
         admitted: Admitted,
         *,
         fork: Mapping[str, int | str] | None = None,
+        lane: str | None = None,
         links: Mapping[str, str | None] | None = None,
         **columns: Any,
     ) -> Run:
@@ -83,24 +84,25 @@ class Spawner:
             args: what for.
             admitted: the same, checked and resolved.
             fork: another transcript than the requester's that it starts with.
+            lane: another one than that of sub-agents.
             links: `retry_of`, where the task is run again.
             columns: more columns of the run.
         """
-        parent, agent = requester.session, admitted.agent
+        parent, agent = requester.parent, admitted.agent
         run_id = str(uuid.uuid4())
         if fork is None:
             fork = _fork(tx, requester) if args.context == "fork" else {}
-        session = self._session(tx, requester, admitted, run_id, fork)
+        session = self._session(tx, requester, admitted, run_id, fork, lane or LANE)
         return runs.create(
             tx,
             id=run_id,
             kind=KIND,
-            lane=LANE,
+            lane=session.lane,
             session_id=session.id,
             session_key=session.key,
             requester_id=parent.id if parent else "",
             requester_key=parent.key if parent else "",
-            parent_run_id=requester.run.id if requester.run else None,
+            parent_run_id=requester.parent_run.id if requester.parent_run else None,
             route=requester.route,
             agent_id=agent.id,
             label=label_of(args),
@@ -129,14 +131,15 @@ class Spawner:
         admitted: Admitted,
         run_id: str,
         fork: Mapping[str, int | str],
+        lane: str,
     ) -> Session:
-        parent, agent = requester.session, admitted.agent
+        parent, agent = requester.parent, admitted.agent
         return sessions.create(
             tx,
             key=f"agent:{agent.id}:subagent:{uuid.uuid4()}",
             agent_id=agent.id,
             kind="subagent",
-            lane=LANE,
+            lane=lane,
             parent_id=parent.id if parent else None,
             run_id=run_id,
             depth=parent.depth + 1 if parent else 1,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.agent import usage
 from gateway.agent.finals import CheckOutput, Final, Finals
@@ -158,7 +159,7 @@ class Steps:
         message = self._store(tx, session, reply, model)
         usage.settle(tx, session, run, reply.usage, spent.reservation)
         if run is not None:
-            runs.change(tx, run.id, last_tool=reply.calls[-1].name, progress=_progress(reply))
+            runs.change(tx, run.id, last_tool=reply.calls[-1].name, **_progress(run, reply))
         return message
 
     def result(
@@ -184,6 +185,7 @@ class Steps:
         message = self._store(tx, session, reply, model)
         usage.settle(tx, session, run, reply.usage, spent.reservation)
         if run is not None and run.open:
+            runs.change(tx, run.id, **_progress(run, reply))
             return self.finals.child(tx, session, run, message, spent.check_output)
         return self.finals.main(tx, session, message)
 
@@ -333,8 +335,12 @@ class Steps:
         return [*above, *transcript.load(tx, source.id, after=after, upto=session.fork_upto)]
 
 
-def _progress(reply: ModelReply) -> str | None:
-    return " ".join(reply.text.split())[:200] or None
+def _progress(run: Run, reply: ModelReply) -> dict[str, Any]:
+    """How far a run is, written with each of its turns (spec/jobs.md 23): the model's answers so far, and what it said,
+    or does."""
+    said = " ".join(reply.text.split())[:200]
+    calls = ", ".join(dict.fromkeys(call.name for call in reply.calls))[:200]
+    return {"step": run.model_calls + 1, "steps": run.max_turns, "progress": said or calls or None}
 
 
 def _summarised_upto(tx: Transaction, session: Session) -> int:

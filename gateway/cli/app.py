@@ -32,6 +32,8 @@ CORE: Mapping[str | None, str] = {
     "doctor": "gateway.cli.doctor",
     "sessions": "gateway.cli.sessions",
     "subagents": "gateway.cli.runs",
+    "jobs": "gateway.cli.jobs",
+    "agent": "gateway.cli.agent",
     "outbox": "gateway.cli.outbox",
     "channels": "gateway.cli.channels",
     "pairing": "gateway.cli.channels",

@@ -13,7 +13,7 @@ class ApiError(Exception):
         message: what is wrong.
         field: the part of the body, the query or the headers that is wrong.
         hint: what to do next.
-        code: a word for programs, on the OpenAI-compatible paths.
+        code: a word for programs.
     """
 
     def __init__(
@@ -39,6 +39,8 @@ class ApiError(Exception):
             error["field"] = self.field
         if self.hint:
             error["hint"] = self.hint
+        if self.code:
+            error["code"] = self.code
         if path.startswith("/v1/"):
             if self.hint:
                 error["message"] = f"{self.message} ({self.hint})"

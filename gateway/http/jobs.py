@@ -62,6 +62,13 @@ class AuditQuery(Body):
     limit: int = Field(100, ge=1, le=1000)
 
 
+class InboxQuery(Body):
+    """Which part of an inbox."""
+
+    after: int = Field(0, ge=0)
+    limit: int = Field(200, ge=1, le=500)
+
+
 class SubmitBody(Submission):
     """A submission, or only its checks."""
 
@@ -98,6 +105,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/api/jobs/prune", prune),
         web.get("/api/jobs/{id}", show),
         web.get("/api/jobs/{id}/log", log),
+        web.get("/api/jobs/{id}/inbox", show_inbox),
         web.post("/api/jobs/{id}/send", send),
         web.post("/api/jobs/{id}/replay", replay),
         web.delete("/api/jobs/{id}", delete),
@@ -162,6 +170,19 @@ async def log(request: web.Request) -> web.Response:
     return answer(await _read(request, unit))
 
 
+@scope("read", "chat")
+async def show_inbox(request: web.Request) -> web.Response:
+    """`GET /api/jobs/{id}/inbox`: what was sent to it, each message with its receipt."""
+    query = read_query(request, InboxQuery)
+    control = request.app[GATEWAY].jobs
+
+    def unit(tx: Transaction) -> dict[str, Any]:
+        run = find.job(tx, _looker(request), request.match_info["id"])
+        return {"messages": control.inbox(tx, run, after=query.after, limit=query.limit)}
+
+    return answer(await _read(request, unit))
+
+
 @scope("read", "operator")
 async def stats(request: web.Request) -> web.Response:
     """`GET /api/jobs/stats`: how each kind stands, and what is stuck."""
@@ -189,6 +210,7 @@ async def submit(request: web.Request) -> web.Response:
     except DryRun as ended:
         done, dry = ended.submitted, True
         shown = {"name": done.run.kind, "label": done.run.label, "queue": done.run.lane, "model": done.run.model}
+        shown |= {"id": done.run.number, "runId": done.run.id} if done.coalesced else {}
     return answer({**shown, "coalesced": done.coalesced, "dryRun": dry}, 200 if dry or done.coalesced else 202)
 
 
@@ -213,11 +235,14 @@ async def replay(request: web.Request) -> web.Response:
     """`POST /api/jobs/{id}/replay`."""
     body = await read_body(request, ReplayBody)
     control = request.app[GATEWAY].jobs
+    overrides = dict(body.overrides)
+    if (key := idempotency_key(request, caller(request))) is not None:
+        overrides.setdefault("idempotencyKey", f"http:{key}")
 
     def unit(tx: Transaction) -> dict[str, Any]:
         owner = owner_of(request)
         run = find.job(tx, owner, request.match_info["id"])
-        return control.json(tx, control.replay(tx, owner, run, dict(body.overrides), from_turn=body.from_turn))
+        return control.json(tx, control.replay(tx, owner, run, overrides, from_turn=body.from_turn))
 
     return answer(await _run(request, unit), 202)
 
@@ -289,7 +314,7 @@ async def _run(
     try:
         return await request.app[GATEWAY].database.run(unit, *args, **kwargs)
     except JobRefused as refused:
-        raise ApiError(STATUSES[refused.status], str(refused), field=refused.field) from None
+        raise _refused(refused) from None
 
 
 async def _read(
@@ -298,4 +323,9 @@ async def _read(
     try:
         return await request.app[GATEWAY].database.read(unit, *args, **kwargs)
     except JobRefused as refused:
-        raise ApiError(STATUSES[refused.status], str(refused), field=refused.field) from None
+        raise _refused(refused) from None
+
+
+def _refused(refused: JobRefused) -> ApiError:
+    code = refused.status if refused.status == "permission_denied" else None
+    return ApiError(STATUSES[refused.status], str(refused), field=refused.field, code=code)

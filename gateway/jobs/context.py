@@ -77,7 +77,7 @@ class Context:
 
     async def log(self, text: str) -> None:
         """See `JobContext.log`."""
-        await self._database.run(_log, self._session, text)
+        await self._database.run(self._log, text)
 
     async def inbox(self) -> Sequence[Letter]:
         """See `JobContext.inbox`."""
@@ -110,11 +110,11 @@ class Context:
     def _submit(self, tx: Transaction, submission: Submission) -> Run:
         session = self._owned(tx)
         run = runs.find(tx, self.run.id) or self.run
-        owner = Owner(run.submitted_by or "", operator=True, session=session, run=run, route=run.route)
+        owner = Owner(run.submitted_by or "", operator=session.owned, session=session, run=run, route=run.route)
         return self._submitter.child(tx, submission, run, owner)
 
     def _progress(self, tx: Transaction, message: str, step: int | None, total: int | None, active_ms: int) -> None:
-        self._owned(tx)
+        self._grown(tx)
         runs.tick(tx, self.run.id, active_ms)
         given = {"step": step, "steps": total}
         runs.change(tx, self.run.id, progress=message, **{k: v for k, v in given.items() if v is not None})
@@ -126,8 +126,20 @@ class Context:
         audit.add(tx, who, what, self.run.id, number=self.run.number, attempt=self.run.attempt, **data)
 
     def _change(self, tx: Transaction, **fields: Any) -> None:
-        self._owned(tx)
+        self._grown(tx)
         runs.change(tx, self.run.id, **fields)
+
+    def _log(self, tx: Transaction, text: str) -> None:
+        transcript.append(tx, self._session.id, self._session.fence, "assistant", "reply", text)
+        key, run_id = self._session.key, self.run.id
+        news = {"sessionKey": key, "runId": run_id, "text": capped(text, PROGRESS_CHARS)}
+        tx.after_commit(lambda: self.gateway.events.publish("progress", news, session_key=key, run_id=run_id))
+
+    def _grown(self, tx: Transaction) -> None:
+        """Checks the fence. Who has come on since the last death of his process isn't to blame for it."""
+        session = self._owned(tx)
+        if session.deaths:
+            sessions.write(tx, session.id, session.fence, deaths=0)
 
 
 def _children(tx: Transaction, session_id: str) -> list[Child]:
@@ -144,10 +156,6 @@ def _children(tx: Transaction, session_id: str) -> list[Child]:
         )
         for each in runs.children(tx, session_id)
     ]
-
-
-def _log(tx: Transaction, session: Session, text: str) -> None:
-    transcript.append(tx, session.id, session.fence, "assistant", "reply", text)
 
 
 def _take_letters(tx: Transaction, session: Session) -> list[Letter]:

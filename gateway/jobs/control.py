@@ -10,9 +10,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
-from gateway.jobs import find, texts
+from gateway.jobs import find, pruning, texts
 from gateway.jobs.owner import JobRefused, Owner
 from gateway.jobs.reason import waiting_reason
 from gateway.jobs.replay import Replayer
@@ -23,12 +23,13 @@ from gateway.store import inbox, jobs, rows, runs, sessions, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run, Status
 from gateway.store.schema import runs as runs_table
-from gateway.store.schema import sessions as sessions_table
-from gateway.views import job_json, message_json
+from gateway.views import job_json, letter_json, message_json
 
 _ALL = select(*rows.columns(runs_table, Run))
 DAY_MS = 86_400_000
 LOG_MOST = 500
+BATCH_MOST = 50
+"""Children in a report."""
 
 
 class JobControl:
@@ -97,7 +98,7 @@ class JobControl:
         children = runs.children(tx, run.session_id)
         reason = self.reason(tx, run)
         whole = texts.report(run, children, reason, tx.now)
-        return f"{whole}\n\n{texts.batch(run, children, None, tx.now)}" if children else whole
+        return f"{whole}\n\n{texts.batch(run, children[:BATCH_MOST], None, tx.now)}" if children else whole
 
     def reason(self, tx: Transaction, run: Run) -> str | None:
         """Why it isn't running."""
@@ -108,6 +109,11 @@ class JobControl:
         if sessions.find(tx, run.session_id) is None:
             return []
         return [message_json(each) for each in transcript.page(tx, run.session_id, limit=limit, after=after)]
+
+    def inbox(self, tx: Transaction, run: Run, *, after: int = 0, limit: int = LOG_MOST) -> list[dict[str, Any]]:
+        """A job's inbox from an id on, each message with its receipt: when it was read, and where it stands in the log
+        (spec/jobs.md 22)."""
+        return [letter_json(each) for each in inbox.page(tx, run.session_id, after=after, limit=limit)]
 
     # ---- steering ----
 
@@ -203,26 +209,18 @@ class JobControl:
         """Deletes jobs that have ended, with all that is kept of them; returns how many.
 
         Raises:
-            JobRefused: one hasn't ended, or has children that haven't.
+            JobRefused: one hasn't ended, or is needed by one that hasn't.
         """
         for run in found:
-            if run.open:
-                raise JobRefused(f"job #{run.number} hasn't ended ({texts.state_word(run)}); stop it first", field="id")
-            if runs.count_open(tx, run.session_id):
-                raise JobRefused(f"job #{run.number} has children that haven't ended", field="id")
+            if (why := pruning.kept_by(tx, run)) is not None:
+                raise JobRefused(f"job #{run.number} {why}", field="id")
         for run in found:
-            jobs.forget_dependencies(tx, run.id)
-            tx.execute(delete(runs_table).where(runs_table.c.id == run.id))
-            tx.execute(delete(sessions_table).where(sessions_table.c.id == run.session_id))
+            pruning.remove(tx, run)
         return len(found)
 
     def prunable(self, tx: Transaction, older_than_ms: int, kind: str | None = None, limit: int = 1000) -> list[Run]:
-        """Ended jobs that are older, whose children have ended as well."""
-        statement = _ALL.where(runs_table.c.status == Status.DONE, runs_table.c.ended_at < tx.now - older_than_ms)
-        if kind is not None:
-            statement = statement.where(runs_table.c.kind == kind)
-        found = [Run(*row) for row in tx.execute(statement.order_by(runs_table.c.ended_at).limit(limit))]
-        return [run for run in found if not runs.count_open(tx, run.session_id)]
+        """Ended jobs that are older and that no open one needs."""
+        return pruning.ended_before(tx, tx.now - older_than_ms, kind, limit)
 
     def _may_send(self, tx: Transaction, owner: Owner, run: Run) -> bool:
         if owner.session is None:

@@ -61,9 +61,21 @@ class Bounce(Exception):
         reason: for people.
     """
 
+    word = "rate_limited"
+    """For programs."""
+
     def __init__(self, seconds: float, reason: str = "bounced") -> None:
         super().__init__(reason)
         self.seconds = seconds
+
+
+class Unavailable(Bounce):
+    """A job's kind has been switched off, or its plugin isn't there; it is looked at again after a minute."""
+
+    word = "unavailable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(60.0, reason)
 
 
 class WaitForChildren(Exception):
@@ -206,3 +218,5 @@ class JobKind:
     """What is wrong with a payload under a configuration; None: nothing."""
     freezes: bool = False
     """Pausing leaves its handler alone: it freezes what it has started (`JobContext.is_paused`)."""
+    given: Callable[[Transaction, Run], dict[str, Any]] | None = None
+    """What a job of the kind was given, where no submission has made it (`sessions_spawn`)."""

@@ -22,6 +22,8 @@ class Owner:
     """The run that lives in it."""
     route: str | None = None
     """Where an announcement is answered."""
+    under: tuple[Session, Run] | None = None
+    """The job that a new one is to belong to, if that isn't the one from which he acts: his rights hold for it."""
     guarded: bool = False
     """May never submit a protected kind, operator or not: behind him is a model (MCP)."""
 

@@ -10,17 +10,23 @@ from gateway.views import iso
 
 
 def waiting_reason(tx: Transaction, run: Run, lanes: Lanes) -> str | None:
-    """`paused`, `delayed_until …`, `children: 3 of 5`, `dependencies: 1 of 2`, `dependency_failed: #7`, `rate_limited`,
-    `lane_full: 2 ahead`; None: it runs, has ended, or is about to begin.
+    """`paused`, `delayed_until …`, `children: 3 of 5`, `dependencies: 1 of 2`, `dependency_failed: #7`,
+    `rate_limited_until …`, `unavailable_until …`, `lane_full: 2 ahead`; None: it runs, has ended, or is about to begin.
     """
     if run.status is Status.PAUSED:
         return "paused"
     if run.status is Status.DELAYED:
-        return f"delayed_until {iso(run.not_before)}" if run.not_before else _dependency(tx, run)
+        return _delayed(tx, run)
     if run.status is Status.WAITING:
         children = runs.children(tx, run.session_id)
         return f"children: {sum(not each.open for each in children)} of {len(children)}"
     return _lane(tx, run, lanes) if run.status is Status.QUEUED else None
+
+
+def _delayed(tx: Transaction, run: Run) -> str | None:
+    if run.not_before is None:
+        return _dependency(tx, run)
+    return f"{run.cause or 'delayed'}_until {iso(run.not_before)}"
 
 
 def _dependency(tx: Transaction, run: Run) -> str | None:

@@ -11,13 +11,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.agent.clock import RunClock
 from gateway.jobs import texts, tree
 from gateway.jobs.context import Context
-from gateway.jobs.kinds import AttemptFailed, Bounce, JobKind, Unrecoverable, WaitForChildren
+from gateway.jobs.kinds import AttemptFailed, Bounce, JobKind, Unavailable, Unrecoverable, WaitForChildren
 from gateway.jobs.owner import JobRefused
 from gateway.lifecycle import Lifecycle
 from gateway.plugins import Registry
@@ -26,8 +27,6 @@ from gateway.store.database import Database, Transaction
 from gateway.store.runs import Outcome, Run, Status
 from gateway.store.sessions import FenceLost, Session
 
-UNAVAILABLE_SECONDS = 60.0
-"""After which a job whose kind has been switched off is looked at again."""
 RETURNED = "__returned"
 """Key in a job's kept state: its handler has returned, and its children are still open."""
 
@@ -40,6 +39,8 @@ class Claimed:
 
     session: Session
     run: Run
+    since: int
+    """When it was claimed (milliseconds)."""
 
 
 class Jobs:
@@ -60,30 +61,37 @@ class Jobs:
             sessions.write(tx, session.id, session.fence, claimed_by=None)
             return None
         kind = self._registry.job_kinds.get(run.kind)
-        if kind is None or kind.handler is None:
+        if kind is None:
+            self._put_off(tx, session, run, Unavailable(f"no plugin brings the kind `{run.kind}` now"))
+        elif kind.handler is None:
             self._settle(tx, run)
-            return None
-        if RETURNED in (run.state or {}):
+        elif RETURNED not in (run.state or {}):
+            return Claimed(session, self._lifecycle.start(tx, run), tx.now)
+        elif tree.must_wait(tx, run):
+            _give_back(tx, session)
+            self._lifecycle.wait(tx, run)
+        else:
             self._lifecycle.finish(tx, run.id, Outcome.OK, output=run.output, by_owner=True)
-            return None
-        return Claimed(session, self._lifecycle.start(tx, run))
+        return None
 
     async def run(self, claimed: Claimed) -> None:
         """Calls the handler, and stores what comes of it."""
         run = claimed.run
         kind = self._registry.job_kinds[run.kind]
+        clock = RunClock(run.timeout_ms, run.active_ms)
         try:
-            await self._call(claimed, kind)
+            await self._call(claimed, kind, clock)
         except FenceLost as lost:
             log.info("job #%s: %s", run.number, lost)
         except asyncio.CancelledError:
+            await self._database.run(_book, claimed, clock.take())
             if self._draining():
-                await self._database.run(_release, claimed.session.id, claimed.session.fence)
+                with suppress(FenceLost):
+                    await self._database.run(_release, claimed.session.id, claimed.session.fence)
             raise
 
-    async def _call(self, claimed: Claimed, kind: JobKind) -> None:
+    async def _call(self, claimed: Claimed, kind: JobKind, clock: RunClock) -> None:
         run, session = claimed.run, claimed.session
-        clock = RunClock(run.timeout_ms, run.active_ms)
         context = Context(self._registry, self._database, session, run, clock)
         scope = clock.limit()
         try:
@@ -121,7 +129,7 @@ class Jobs:
             sessions.hold_tree(tx, claimed.session.id)
         sessions.owned(tx, claimed.session.id, claimed.session.fence, ends=True)
         run = runs.tick(tx, claimed.run.id, active_ms) or claimed.run
-        unit(tx, claimed.session, run, *more)
+        unit(tx, claimed, run, *more)
 
     def _ready(self, tx: Transaction, run: Run) -> bool:
         """Whether a job may run now. One that is woken too early, or twice, is none the worse for it."""
@@ -130,8 +138,8 @@ class Jobs:
         return run.status is not Status.WAITING or not tree.must_wait(tx, run)
 
     def _settle(self, tx: Transaction, run: Run) -> None:
-        """A job without work of its own: it ends when its children have."""
-        if tree.must_wait(tx, run):
+        """A job without work of its own: it ends when its children have, and waits for its first one."""
+        if tree.must_wait(tx, run) or not runs.count_all(tx, run.session_id):
             sessions.change(tx, run.session_id, claimed_by=None)
             if run.status is not Status.WAITING:
                 self._lifecycle.wait(tx, run)
@@ -147,34 +155,40 @@ class Jobs:
             by_owner=True,
         )
 
-    def _finished(self, tx: Transaction, session: Session, run: Run, output: Any) -> None:
+    def _finished(self, tx: Transaction, claimed: Claimed, run: Run, output: Any) -> None:
         """The handler has returned; a job that has added children ends when they have."""
-        if tree.must_wait(tx, run):
-            runs.change(tx, run.id, output=output, state={**(run.state or {}), RETURNED: True})
-            self._rest(tx, session, run)
-        else:
+        if not tree.must_wait(tx, run):
             self._lifecycle.finish(tx, run.id, Outcome.OK, output=output, by_owner=True)
+            return
+        _give_back(tx, claimed.session)
+        runs.change(tx, run.id, output=output, state={**(run.state or {}), RETURNED: True})
+        self._lifecycle.wait(tx, run)
 
-    def _rest(self, tx: Transaction, session: Session, run: Run) -> None:
-        sessions.write(tx, session.id, session.fence, claimed_by=None)
-        if tree.must_wait(tx, run):
+    def _rest(self, tx: Transaction, claimed: Claimed, run: Run) -> None:
+        """The handler waits for its children; what it may not have seen is a reason to call it again at once."""
+        _give_back(tx, claimed.session)
+        if tree.must_wait(tx, run) and not tree.went_wrong(tx, run, claimed.since):
             self._lifecycle.wait(tx, run)
         else:
             self._lifecycle.release_parent(tx, run)
 
-    def _bounced(self, tx: Transaction, session: Session, run: Run, bounce: Bounce) -> None:
-        sessions.write(tx, session.id, session.fence, claimed_by=None)
-        runs.change(tx, run.id, progress=str(bounce))
+    def _bounced(self, tx: Transaction, claimed: Claimed, run: Run, bounce: Bounce) -> None:
+        self._put_off(tx, claimed.session, run, bounce)
+
+    def _put_off(self, tx: Transaction, session: Session, run: Run, bounce: Bounce) -> None:
+        """Tries it again later; that is no failure, and burns no attempt (spec/jobs.md 13)."""
+        _give_back(tx, session)
+        runs.change(tx, run.id, progress=str(bounce), cause=bounce.word)
         self._lifecycle.delay(tx, run, tx.now + int(bounce.seconds * 1000))
 
-    def _timed_out(self, tx: Transaction, session: Session, run: Run) -> None:
+    def _timed_out(self, tx: Transaction, _claimed: Claimed, run: Run) -> None:
         text = f"it used up its {run.timeout_ms / 1000:g} s (timeoutMs)"
         self._lifecycle.finish(tx, run.id, Outcome.TIMEOUT, error=text, cause="timeout", by_owner=True)
 
-    def _failed(self, tx: Transaction, session: Session, run: Run, text: str, again: bool, output: Any = None) -> None:
+    def _failed(self, tx: Transaction, claimed: Claimed, run: Run, text: str, again: bool, output: Any = None) -> None:
         """An attempt has failed: another one follows after a while, if there are any left."""
         if again and run.attempt < run.max_attempts:
-            sessions.write(tx, session.id, session.fence, claimed_by=None)
+            _give_back(tx, claimed.session)
             runs.change(tx, run.id, attempt=run.attempt + 1, active_ms=0, error=texts.attempt_failed(text))
             self._lifecycle.delay(tx, run, tx.now + backoff_ms(run))
             return
@@ -186,7 +200,7 @@ async def _handle(kind: JobKind, context: Context) -> Any:
     if kind.handler is None:
         return None
     if (why := kind.unavailable(context.config)) is not None:
-        raise Bounce(UNAVAILABLE_SECONDS, why)
+        raise Unavailable(why)
     return await kind.handler(context, kind.payload.model_validate(context.run.payload or {}))
 
 
@@ -197,6 +211,18 @@ def backoff_ms(run: Run) -> int:
         wait = min(wait, run.backoff_most_ms)
     share = run.backoff_jitter / 1000
     return round(wait * random.uniform(1 - share, 1 + share))  # noqa: S311 - jitter, not a secret
+
+
+def _give_back(tx: Transaction, session: Session) -> None:
+    """Nobody owns the session any more."""
+    sessions.write(tx, session.id, session.fence, claimed_by=None)
+
+
+def _book(tx: Transaction, claimed: Claimed, active_ms: int) -> None:
+    """A job was paused in the middle of an attempt: what that has used of its time stays used."""
+    run, session = runs.find(tx, claimed.run.id), sessions.find(tx, claimed.session.id)
+    if run is not None and run.open and session is not None and session.fence <= claimed.session.fence + 1:
+        runs.tick(tx, run.id, active_ms)
 
 
 def _release(tx: Transaction, session_id: str, fence: int) -> None:

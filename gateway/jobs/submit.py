@@ -60,24 +60,27 @@ class Submitter:
         """
         if _size(submission) > MOST_AT_ONCE:
             raise JobRefused(f"at most {MOST_AT_ONCE} jobs can be submitted at once", field="children")
-        kind = self._kind(submission, owner)
-        payload = self._payload(kind, submission)
-        if submission.idempotency_key is not None:
-            key = owner.scoped(submission.idempotency_key)
-            submission = submission.model_copy(update={"idempotency_key": key})
-            known = jobs.by_key(tx, key)
-            if known is not None:
-                return Submitted(_same(known, submission), coalesced=True)
-        parent = find.job(tx, owner, submission.parent) if submission.parent else None
-        submitted = Submitted(self._create(tx, kind, submission, payload, owner, parent))
+        parent = _named(tx, owner, submission.parent, "parent") if submission.parent else None
+        submitted = self._submit(tx, submission, owner, parent)
         if dry_run:
             raise DryRun(submitted)
         return submitted
 
     def child(self, tx: Transaction, submission: Submission, parent: Run, owner: Owner) -> Run:
-        """Creates a job below one, for its handler."""
+        """Creates a job below one, for its handler; under one idempotency key it creates one."""
+        submitted = self._submit(tx, submission, owner, parent)
+        if submitted.run.parent_run_id != parent.id:
+            raise JobRefused(f"job #{submitted.run.number} under this key has another parent", field="idempotencyKey")
+        return submitted.run
+
+    def _submit(self, tx: Transaction, submission: Submission, owner: Owner, parent: Run | None) -> Submitted:
         kind = self._kind(submission, owner)
-        return self._create(tx, kind, submission, self._payload(kind, submission), owner, parent)
+        payload = self._payload(kind, submission)
+        known = _known(tx, submission, owner)
+        if known is not None:
+            self._check_same(tx, known, submission, owner)
+            return Submitted(known, coalesced=True)
+        return Submitted(self._create(tx, kind, submission, payload, owner, parent))
 
     def _payload(self, kind: JobKind, submission: Submission) -> Any:
         payload = _payload(kind, submission)
@@ -104,7 +107,12 @@ class Submitter:
             raise JobRefused(why, field="name")
         return kind
 
-    def _check_parent(self, tx: Transaction, parent: Run, number: int) -> None:
+    def _check_queue(self, submission: Submission) -> None:
+        if submission.queue is not None and submission.queue not in self._registry.lanes:
+            known = ", ".join(sorted(self._registry.lanes))
+            raise JobRefused(f"there is no queue `{capped(submission.queue, 60)}`; there are: {known}", field="queue")
+
+    def _check_parent(self, tx: Transaction, parent: Run) -> None:
         """A finished parent takes no child, and none takes more than its cap (spec/jobs.md 4, 5)."""
         tx.lock(sessions_table, parent.session_id)
         parent = runs.find(tx, parent.id) or parent
@@ -119,14 +127,14 @@ class Submitter:
             )
         if parent.max_children is not None:
             there = runs.count_all(tx, parent.session_id)
-            if there + number > parent.max_children:
+            if there >= parent.max_children:
                 raise JobRefused(
                     f"job #{parent.number} has {there}/{parent.max_children} children (its maxChildren)", field="parent"
                 )
 
     def _after(self, tx: Transaction, submission: Submission, owner: Owner, parent: Run | None) -> list[Run]:
         """The jobs that a new one waits for; unknown ones and cycles are refused (spec/jobs.md 7)."""
-        after = [find.job(tx, owner, word) for word in submission.after]
+        after = [_named(tx, owner, word, "after") for word in submission.after]
         for other in after:
             if parent is not None and tree.waits_for(tx, other, parent):
                 raise JobRefused(
@@ -134,6 +142,19 @@ class Submitter:
                     field="after",
                 )
         return list({each.id: each for each in after}.values())
+
+    def _check_same(self, tx: Transaction, known: Run, submission: Submission, owner: Owner) -> None:
+        """The same key with another name, payload or children is an error (spec/jobs.md 3)."""
+        given = kept(self._payload(self._kind(submission, owner), submission))
+        children = jobs.submitted_with(tx, known)
+        same = known.kind == submission.name and without_nulls(known.payload or {}) == without_nulls(given)
+        if not same or len(children) != len(submission.children):
+            raise JobRefused(
+                f"job #{known.number} was submitted under this key with another name or other data",
+                field="idempotencyKey",
+            )
+        for child, wanted in zip(children, submission.children, strict=True):
+            self._check_same(tx, child, wanted, owner)
 
     # ---- creation ----
 
@@ -147,7 +168,12 @@ class Submitter:
         parent: Run | None,
     ) -> Run:
         if parent is not None:
-            self._check_parent(tx, parent, 1)
+            self._check_parent(tx, parent)
+        if submission.children and submission.delay_ms:
+            raise JobRefused(
+                "`delayMs`: a job with children begins when they have settled; delay them instead", field="delayMs"
+            )
+        self._check_queue(submission)
         after = self._after(tx, submission, owner, parent)
         if kind.create is not None:
             run = kind.create(tx, submission, payload, _below(tx, owner, parent))
@@ -190,7 +216,7 @@ class Submitter:
             cleanup="keep",
             context="isolated",
             status=Status.QUEUED,
-            payload=payload.model_dump(mode="json", by_alias=True),
+            payload=kept(payload),
             timeout_ms=submission.timeout_ms or kind.timeout_ms,
             **job_fields(submission, owner, kind.max_attempts),
         )
@@ -198,17 +224,13 @@ class Submitter:
     def _session(
         self, tx: Transaction, kind: JobKind, submission: Submission, above: Session | None, run_id: str, *, owned: bool
     ) -> Session:
-        lane = submission.queue or kind.lane
-        if lane not in self._registry.lanes:
-            known = ", ".join(sorted(self._registry.lanes))
-            raise JobRefused(f"there is no queue `{capped(lane, 60)}`; there are: {known}", field="queue")
         agent_id = above.agent_id if above else self._registry.gateway.config.default_agent_id
         return sessions.create(
             tx,
             key=f"agent:{agent_id}:job:{uuid.uuid4()}",
             agent_id=agent_id,
             kind="job",
-            lane=lane,
+            lane=submission.queue or kind.lane,
             parent_id=above.id if above else None,
             run_id=run_id,
             depth=above.depth + 1 if above else 1,
@@ -221,6 +243,11 @@ class Submitter:
         if run.max_children is not None and len(submission.children) > run.max_children:
             raise JobRefused(f"it has {len(submission.children)} children, and maxChildren is {run.max_children}")
         for each in submission.children:
+            if each.parent is not None:
+                raise JobRefused("a job in `children` can't name another parent", field="children")
+            if (known := _known(tx, each, owner)) is not None:
+                text = f"job #{known.number} was submitted under the key of one of the `children`"
+                raise JobRefused(text, field="idempotencyKey")
             kind = self._kind(each, owner)
             self._create(tx, kind, each, self._payload(kind, each), owner, run)
 
@@ -245,7 +272,7 @@ def job_fields(submission: Submission, owner: Owner, max_attempts: int) -> dict[
     return {
         "submitted_by": owner.name,
         "priority": submission.priority,
-        "idempotency_key": submission.idempotency_key,
+        "idempotency_key": _key(submission, owner),
         "max_attempts": submission.max_attempts or max_attempts,
         "backoff": submission.backoff.type,
         "backoff_ms": submission.backoff.delay_ms,
@@ -257,11 +284,11 @@ def job_fields(submission: Submission, owner: Owner, max_attempts: int) -> dict[
 
 
 def _below(tx: Transaction, owner: Owner, parent: Run | None) -> Owner:
-    """The caller as he acts from a parent's session."""
+    """The caller as he asks for something that belongs to a parent."""
     if parent is None:
         return owner
     session = sessions.get(tx, parent.session_id)
-    return replace(owner, session=session, run=parent, route=parent.route)
+    return replace(owner, under=(session, parent), route=parent.route)
 
 
 def _payload(kind: JobKind, submission: Submission) -> Any:
@@ -276,15 +303,32 @@ def _payload(kind: JobKind, submission: Submission) -> Any:
         raise JobRefused(f"`{field}`: {first['msg'][:1].lower()}{first['msg'][1:]}", field=field) from None
 
 
-def _same(known: Run, submission: Submission) -> Run:
-    """The job under an idempotency key, if it is the one that is submitted again (spec/jobs.md 3)."""
-    same_data = known.payload is None or known.payload.items() >= submission.data.items()
-    if known.kind != submission.name or not same_data:
-        raise JobRefused(
-            f"job #{known.number} was submitted under this key with another name or other data",
-            field="idempotencyKey",
-        )
-    return known
+def kept(payload: Any) -> dict[str, Any]:
+    """A payload as it is stored."""
+    return payload.model_dump(mode="json", by_alias=True)
+
+
+def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
+    """What is given, without what isn't."""
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def _key(submission: Submission, owner: Owner) -> str | None:
+    """The key under which the job is unique."""
+    return None if submission.idempotency_key is None else owner.scoped(submission.idempotency_key)
+
+
+def _known(tx: Transaction, submission: Submission, owner: Owner) -> Run | None:
+    key = _key(submission, owner)
+    return None if key is None else jobs.by_key(tx, key)
+
+
+def _named(tx: Transaction, owner: Owner, word: str, field: str) -> Run:
+    """A job that a submission names."""
+    try:
+        return find.job(tx, owner, word)
+    except JobRefused as refused:
+        raise JobRefused(f"`{field}`: {refused}", field=field) from None
 
 
 def _size(submission: Submission) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.store.runs import Outcome, Run
+from gateway.store.transcript import Message
 from gateway.views import ERROR_CHARS, LABEL_CHARS, capped, count, duration, money, runtime_ms
 
 RESULT_CHARS = 20_000
@@ -106,6 +107,8 @@ def changed(run: Run, name: str, number: int) -> str:
 
 def report(run: Run, children: Sequence[Run], reason: str | None, now: int) -> str:
     """One job as the reference reports it."""
+    if run.outcome is Outcome.OK:
+        return _completion(run, children, now)
     lines = [f"Job #{run.number} ({name_of(run)}) — {state_word(run)}"]
     if run.progress or run.step is not None:
         steps = f"{run.step}/{run.steps or '?'} — " if run.step is not None else ""
@@ -125,6 +128,50 @@ def report(run: Run, children: Sequence[Run], reason: str | None, now: int) -> s
     return "\n".join(lines)
 
 
+def _completion(run: Run, children: Sequence[Run], now: int) -> str:
+    total = run.total
+    cost = f" · {money(total.cost_micro)}" if total.cost_micro else ""
+    lines = [
+        f"Job #{run.number} ({name_of(run)}) completed in {duration(runtime_ms(run, now))}",
+        f"Tokens used: {count(total.input)} / {count(total.output)} / {count(total.cache_read)}{cost}",
+    ]
+    if children:
+        lines.append(f"Children: 0 pending, {len(children)} completed")
+    if text := result_of(run):
+        lines.append(f"Result: {capped(text, SUMMARY_CHARS)}")
+    return "\n".join(lines)
+
+
+def line(run: Run, reason: str | None) -> str:
+    """One job in a list, as the reference lists them."""
+    waits = f" · {reason}" if reason and reason != run.status else ""
+    error = f": {capped(run.error, LABEL_CHARS)}" if run.error and not run.open else ""
+    return f"#{run.number} {run.kind}({name_of(run)}) — {state_word(run)}{error}{_used(run)}{waits}"
+
+
+def listed(found: Sequence[tuple[Run, str | None]], active: int, more: bool) -> str:
+    """Jobs as a list, each with the reason why it waits."""
+    if not found:
+        return "🗂 No jobs."
+    lines = [f"🗂 Jobs · {active} open", *(line(run, reason) for run, reason in found)]
+    return "\n".join([*lines, *(["… and more: /jobs all, or laneway jobs list"] if more else [])])
+
+
+def log(run: Run, messages: Sequence[Message]) -> str:
+    """The end of a job's log, the newest part of what is too long."""
+    head = f"📜 Job #{run.number} ({name_of(run)})"
+    lines: list[str] = []
+    room = RESULT_CHARS // 4
+    for each in reversed(messages):
+        calls = "".join(f" → {call.name}" for call in each.tool_calls)
+        text = f"[{each.seq}] {each.role}: {capped(each.text, SUMMARY_CHARS)}{calls}".rstrip()
+        room -= len(text)
+        if room < 0 and lines:
+            break
+        lines.append(text)
+    return "\n".join([head, *lines[::-1]]) if lines else f"{head}\n(nothing has been logged)"
+
+
 def batch(run: Run, children: Sequence[Run], reason: str | None, now: int) -> str:
     """A parent with its children, a line each, as the reference reports a batch."""
     lines = [f"Parent #{run.number} — {state_word(run)}", *(f"  {_child(each)}" for each in children)]
@@ -132,18 +179,26 @@ def batch(run: Run, children: Sequence[Run], reason: str | None, now: int) -> st
 
 
 def _child(run: Run) -> str:
+    return f"#{run.number} {run.kind}({name_of(run)}) — {state_word(run)}{_used(run)}"
+
+
+def _used(run: Run) -> str:
     steps = f", {run.step}/{run.steps} steps" if run.open and run.step is not None and run.steps else ""
     used = run.total.input + run.total.output
-    return f"#{run.number} {name_of(run)} — {state_word(run)}{steps}" + (f", {count(used)} tokens" if used else "")
+    return f"{steps}, {count(used)} tokens" if used else steps
 
 
 def joined(children: Sequence[Run]) -> str:
-    """The results of several jobs as one text: what an aggregate returns."""
-    parts = [
-        f"## {name_of(each)} — {state_word(each)}\n{result_of(each) or each.error or '(no output)'}"
-        for each in children
-    ]
-    return "\n\n".join(parts)
+    """The results of several jobs as one text: what an aggregate returns. Each gets its share of what fits."""
+    share = max(SUMMARY_CHARS, RESULT_CHARS // max(1, len(children)) - SUMMARY_CHARS)
+    return "\n\n".join(
+        f"## #{each.number} {name_of(each)} — {state_word(each)}\n{_part(each, share)}" for each in children
+    )
+
+
+def _part(run: Run, limit: int) -> str:
+    text = result_of(run) or run.error or "(no output)"
+    return text if len(text) <= limit else f"{text[:limit]}\n[… cut here; get_job {run.number} has all of it]"
 
 
 def details(children: Sequence[Run]) -> list[dict[str, Any]]:

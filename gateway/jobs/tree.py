@@ -36,11 +36,14 @@ def blocked(tx: Transaction, run: Run) -> bool:
 
 
 def must_wait(tx: Transaction, run: Run) -> bool:
-    """Whether a job has children that it waits for: one that failed with the policy `continue` releases it at once."""
-    if not runs.count_open(tx, run.session_id):
-        return False
+    """Whether a job has children that haven't ended (spec/jobs.md 16)."""
+    return runs.count_open(tx, run.session_id) > 0
+
+
+def went_wrong(tx: Transaction, run: Run, since: int) -> bool:
+    """Whether a child whose failure its parent wants to know at once (`continue`) has ended since a time."""
     children = runs.children(tx, run.session_id)
-    return not any(each.on_child_fail == "continue" and failed(each) for each in children)
+    return any(each.on_child_fail == "continue" and failed(each) and (each.ended_at or 0) >= since for each in children)
 
 
 def failed(run: Run) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.store import sessions
 from gateway.store.database import Transaction
 
 RESUMED = -1
@@ -50,11 +51,20 @@ class Solitude(Protocol):
 class Lanes(Protocol):
     """Named queues with concurrency caps. Per session at most one activation runs, per lane at most `cap`."""
 
-    def enqueue(self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH) -> None:
+    def enqueue(
+        self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH, *, age: int | None = None
+    ) -> None:
         """Asks, in the transaction that makes it necessary, that a session be activated.
 
-        Lower priorities go first, then first in, first out. While the session is being activated the wish is kept
-        and granted afterwards.
+        Lower priorities go first, then those that are older, then first in, first out. While the session is being
+        activated the wish is kept and granted afterwards.
+
+        Args:
+            tx: the unit of work.
+            lane: where.
+            session_id: which.
+            priority: its place.
+            age: since when (milliseconds) it has a right to that place; None: now.
         """
         ...
 
@@ -90,8 +100,8 @@ class Lanes(Protocol):
         """The places of those of the sessions that wait in their lanes' queues, 1 for the next."""
         ...
 
-    def unasked(self, tx: Transaction) -> list[tuple[str, str, bool]]:
-        """(id, lane, started) of the sessions that have something to do and that nobody has been asked for."""
+    def unasked(self, tx: Transaction) -> list[sessions.Unfinished]:
+        """The sessions that have something to do and that nobody has been asked for."""
         ...
 
     def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:

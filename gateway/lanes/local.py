@@ -26,6 +26,7 @@ OnStart = Callable[[str, float], None]
 @dataclass(order=True, slots=True)
 class _Item:
     priority: int
+    age: int
     number: int
     session_id: str = field(compare=False)
     since: float = field(compare=False)
@@ -52,7 +53,7 @@ class LocalLanes:
         self._lanes = {name: _Lane(cap) for name, cap in caps.items()}
         self._numbers = itertools.count()
         self._unknown: set[str] = set()
-        self._again: dict[str, tuple[str, int]] = {}
+        self._again: dict[str, tuple[str, int, int | None]] = {}
         self._activate: Activate | None = None
         self._solitude: Solitude | None = None
         self._draining = False
@@ -62,9 +63,12 @@ class LocalLanes:
         self._stirred = asyncio.Event()
         """Set whenever a session may have come to rest; cleared by who waits for that."""
 
-    def enqueue(self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH) -> None:
+    def enqueue(
+        self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH, *, age: int | None = None
+    ) -> None:
         """See `Lanes.enqueue`."""
-        tx.after_commit(lambda: self.push(lane, session_id, priority))
+        since = tx.now if age is None else age
+        tx.after_commit(lambda: self.push(lane, session_id, priority, since))
 
     def cancel(self, tx: Transaction, session_id: str) -> None:
         """See `Lanes.cancel`."""
@@ -84,8 +88,8 @@ class LocalLanes:
         else:
             self._watchers[session_id] = poked
 
-    def push(self, lane: str, session_id: str, priority: int = FRESH) -> None:
-        """Puts a session into a lane now."""
+    def push(self, lane: str, session_id: str, priority: int = FRESH, age: int | None = None) -> None:
+        """Puts a session into a lane now; see `Lanes.enqueue`."""
         found = self._lanes.get(lane)
         if found is None:
             # Of a plugin that isn't loaded now: what it has begun rests in the tables until it is.
@@ -94,14 +98,15 @@ class LocalLanes:
             self._unknown.add(lane)
             return
         if session_id in found.running:
-            self._again[session_id] = (lane, priority)
+            self._again[session_id] = (lane, priority, age)
             return
         known = found.waiting.get(session_id)
         if known is not None:
             if known.priority <= priority:
                 return
             known.dropped = True
-        item = _Item(priority, next(self._numbers), session_id, time.monotonic())
+        since = int(time.time() * 1000) if age is None else age
+        item = _Item(priority, since, next(self._numbers), session_id, time.monotonic())
         found.waiting[session_id] = item
         heapq.heappush(found.heap, item)
         self._fill(found, lane)
@@ -160,9 +165,9 @@ class LocalLanes:
             self._stirred.clear()
             await self._stirred.wait()
 
-    def unasked(self, tx: Transaction) -> list[tuple[str, str, bool]]:
+    def unasked(self, tx: Transaction) -> list[sessions.Unfinished]:
         """See `Lanes.unasked`."""
-        return [each for each in sessions.unfinished(tx) if not self.is_running(each[0])]
+        return [each for each in sessions.unfinished(tx) if not self.is_running(each.id)]
 
     def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
         """See `Lanes.give_up`: the slots have gone with their process."""
@@ -256,7 +261,7 @@ class LocalLanes:
         del lane.running[session_id]
         again = self._again.pop(session_id, None)
         if again is not None:
-            self.push(again[0], session_id, again[1])
+            self.push(again[0], session_id, *again[1:])
         self._fill(lane, name)
         self._stirred.set()
         if not task.cancelled():

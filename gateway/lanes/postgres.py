@@ -115,8 +115,11 @@ class PostgresLanes:
 
     # ---- in units of work ----
 
-    def enqueue(self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH) -> None:
-        """See `Lanes.enqueue`. A session that somebody is at work on isn't queued: he looks before he rests."""
+    def enqueue(
+        self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH, *, age: int | None = None
+    ) -> None:
+        """See `Lanes.enqueue`. A session that somebody is at work on isn't queued: he looks before he rests. The engine
+        goes by priority and by when it was asked; `age` doesn't count."""
         held = sessions.hold(tx, session_id)
         if held is None or held.claimed_by is not None:
             return
@@ -135,11 +138,11 @@ class PostgresLanes:
         self._bus.send(tx, "poke", session=session_id)
         tx.after_commit(lambda: self._poke(session_id))
 
-    def unasked(self, tx: Transaction) -> list[tuple[str, str, bool]]:
+    def unasked(self, tx: Transaction) -> list[sessions.Unfinished]:
         """See `Lanes.unasked`."""
         known = queue.known(_raw(tx))
         found = sessions.unfinished(tx, unclaimed=True)
-        return [each for each in found if each[0] not in known]
+        return [each for each in found if each.id not in known]
 
     def tidy(self, tx: Transaction) -> None:
         """See `Lanes.tidy`."""

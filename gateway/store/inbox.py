@@ -145,6 +145,12 @@ def postpone(tx: Transaction, session_id: str, due_at: int) -> None:
     )
 
 
+def page(tx: Transaction, session_id: str, *, after: int, limit: int) -> list[Row]:
+    """A session's rows from an id on, whatever has become of them, oldest first."""
+    statement = _ALL.where(inbox.c.session_id == session_id, inbox.c.id > after).order_by(inbox.c.id).limit(limit)
+    return _all(tx, statement)
+
+
 def next_due(tx: Transaction) -> int | None:
     """When the next row becomes due that isn't yet."""
     return tx.execute(

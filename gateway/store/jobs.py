@@ -29,6 +29,12 @@ def by_key(tx: Transaction, key: str) -> Run | None:
     return _one(tx, _ALL.where(runs.c.idempotency_key == key))
 
 
+def submitted_with(tx: Transaction, run: Run) -> list[Run]:
+    """The children that came with a job, in one submission: all times of a unit of work are the same."""
+    statement = _ALL.where(runs.c.requester_id == run.session_id, runs.c.created_at == run.created_at)
+    return _all(tx, statement.order_by(runs.c.number))
+
+
 def add_dependencies(tx: Transaction, run_id: str, after: Iterable[str]) -> None:
     """Lets a job wait for others."""
     for other in after:

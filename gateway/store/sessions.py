@@ -96,13 +96,24 @@ _TAKE_OVER = _CHANGE.values(
 ).returning(*_COLUMNS)
 _CLAIM = _TAKE_OVER.where(sessions.c.paused.is_(False), sessions.c.closed.is_(False), sessions.c.needs_user.is_(False))
 _UNFINISHED = (
-    select(sessions.c.id, sessions.c.lane, sessions.c.turn_seq)
+    select(
+        sessions.c.id,
+        sessions.c.lane,
+        sessions.c.kind,
+        sessions.c.turn_seq,
+        sessions.c.created_at,
+        runs.c.created_at.label("run_created_at"),
+        runs.c.started_at,
+        runs.c.priority,
+    )
+    .select_from(sessions.outerjoin(runs, runs.c.id == sessions.c.run_id))
     .where(
         # One by one, and `> 0`, which leaves out NULL: otherwise SQLite would read the whole table.
         sessions.c.id.in_(
             union(
                 select(sessions.c.id).where(sessions.c.turn_seq > 0),
                 select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= bindparam("now")),
+                select(runs.c.session_id).where(runs.c.status.in_(("queued", "running"))),
             )
         ),
         sessions.c.paused.is_(False),
@@ -209,6 +220,12 @@ def change(tx: Transaction, session_id: str, **fields: Any) -> None:
     tx.execute(_CHANGE, {"of_session": session_id, "updated_at": tx.now, **fields})
 
 
+def forked_by(tx: Transaction, session_id: str) -> bool:
+    """Whether a session that hasn't ended begins with another one's transcript."""
+    found = select(sessions.c.id).where(sessions.c.fork_session_id == session_id, sessions.c.closed.is_(False))
+    return tx.execute(found.limit(1)).first() is not None
+
+
 def claim(tx: Transaction, session_id: str, instance: str) -> Session | None:
     """Takes a session for this process, raising its fence (spec/architecture.md, protocol 4).
 
@@ -305,6 +322,39 @@ def subtree(tx: Transaction, session_id: str) -> list[str]:
     return [str(row[0]) for row in tx.execute(select(below.c.id))]
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A session that has something to do."""
+
+    id: str
+    lane: str
+    started: bool
+    """It was at work before."""
+    priority: int
+    age: int
+    """Since when there is it, or its run."""
+
+
+def unfinished(tx: Transaction, *, unclaimed: bool = False) -> list[Unfinished]:
+    """Every session with a turn under way, something due in its inbox, or a job that may run; oldest first.
+
+    Args:
+        tx: the unit of work.
+        unclaimed: only those that no process has claimed.
+    """
+    statement = _UNFINISHED.where(sessions.c.claimed_by.is_(None)) if unclaimed else _UNFINISHED
+    return [
+        Unfinished(
+            str(row.id),
+            str(row.lane),
+            row.turn_seq is not None or (row.kind == "job" and row.started_at is not None),
+            row.priority or 0,
+            row.run_created_at or row.created_at,
+        )
+        for row in tx.execute(statement, {"now": tx.now})
+    ]
+
+
 def claims_of(tx: Transaction, worker: str, session_ids: list[str]) -> list[tuple[str, str]]:
     """(id, lane) of those of the sessions that a process has claimed; they are held from here on."""
     mine = select(sessions.c.id, sessions.c.lane).where(sessions.c.claimed_by == worker, sessions.c.id.in_(session_ids))
@@ -324,18 +374,6 @@ def suspects(tx: Transaction, session_ids: list[str]) -> frozenset[str]:
         sessions.c.deaths_seq == sessions.c.next_seq,
     )
     return frozenset(str(row[0]) for row in tx.execute(found))
-
-
-def unfinished(tx: Transaction, *, unclaimed: bool = False) -> list[tuple[str, str, bool]]:
-    """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first.
-
-    Args:
-        tx: the unit of work.
-        unclaimed: only those that no process has claimed.
-    """
-    statement = _UNFINISHED.where(sessions.c.claimed_by.is_(None)) if unclaimed else _UNFINISHED
-    found = tx.execute(statement, {"now": tx.now})
-    return [(str(row.id), str(row.lane), row.turn_seq is not None) for row in found]
 
 
 def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, limit: int) -> list[Session]:

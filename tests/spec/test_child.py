@@ -20,13 +20,14 @@ DENIED = {
     "sessions_history",
     "sessions_send",
     "sessions_spawn",
+    "fanout",
     "subagents",
     "agents_list",
     "session_status",
     "memory_search",
     "memory_get",
 }
-NESTING = {"sessions_spawn", "sessions_list", "sessions_history", "subagents"}
+NESTING = {"sessions_spawn", "fanout", "sessions_list", "sessions_history", "subagents"}
 
 
 async def test_9_the_reduced_prompt(tmp_path: Path) -> None:
