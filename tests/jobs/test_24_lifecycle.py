@@ -160,7 +160,7 @@ async def test_25_retry_opens_what_has_not_ended_well(tmp_path: Path) -> None:
         one = {"type": "fixed", "delayMs": 1}
         dead = await submit(p, data={"fail": 9}, maxAttempts=2, backoff=one)
         failed = await submit(p, data={"unrecoverable": True})
-        timed_out = await submit(p, data={"hold": "late"}, timeoutMs=50)
+        timed_out = await submit(p, data={"hold": "late"}, timeoutMs=700)
         stopped = await submit(p, data={"hold": "never", "give": 1})
         await change(p, stopped, "stop")
         for job in (dead, failed, timed_out, stopped):
