@@ -105,6 +105,8 @@ class Requester:
     """The last seq of his transcript that a fork may see."""
     trusted: bool = True
     """What he asks for may write files and run commands."""
+    person: str | None = None
+    """Who the work is for; None: whoever the conversation works for."""
 
     @property
     def conversation(self) -> Session | None:

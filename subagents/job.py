@@ -79,9 +79,8 @@ def _create(
     _check_tools(registry, tools)
     args = _arguments(submission, payload, definition)
     upto = 0 if owner.session is None else owner.session.next_seq - 1
-    requester = Requester(
-        owner.session, owner.run, owner.route, upto, trusted=owner.operator or owner.session is not None
-    )
+    trusted = owner.operator or owner.session is not None
+    requester = Requester(owner.session, owner.run, owner.route, upto, trusted=trusted, person=owner.person)
     admitted = admit(registry.gateway.config, tx, requester, args)
     fork = _fork(tx, payload.fork_from) if payload.fork_from else None
     run = spawner.create(

@@ -142,6 +142,7 @@ class Spawner:
             depth=parent.depth + 1 if parent else 1,
             owned=requester.trusted and (parent is None or parent.owned),
             cwd=str(admitted.cwd) if admitted.cwd else None,
+            person=requester.person or (parent.person if parent else None),
             **fork,
         )
 

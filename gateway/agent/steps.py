@@ -153,7 +153,7 @@ class Steps:
         session = sessions.owned(tx, session_id, fence)
         run = self._tick(tx, session, spent.active_ms)
         message = self._store(tx, session, reply, model)
-        usage.settle(tx, session, run, reply.usage, spent.reservation)
+        usage.settle(tx, session, run, model, reply.usage, spent.reservation)
         if run is not None:
             runs.change(tx, run.id, last_tool=reply.calls[-1].name, progress=_progress(reply))
         return message
@@ -178,7 +178,7 @@ class Steps:
         session = sessions.owned(tx, session_id, fence)
         run = self._tick(tx, session, spent.active_ms)
         message = self._store(tx, session, reply, model)
-        usage.settle(tx, session, run, reply.usage, spent.reservation)
+        usage.settle(tx, session, run, model, reply.usage, spent.reservation)
         if run is not None and run.open:
             return self.finals.child(tx, session, run, message, spent.check_output)
         return self.finals.main(tx, session, message)
@@ -236,7 +236,7 @@ class Steps:
         )
         sessions.write(tx, session_id, fence, summary_seq=summary.seq)
         run = runs.find(tx, session.run_id) if session.run_id else None
-        usage.settle(tx, session, run, reply.usage, reservation)
+        usage.settle(tx, session, run, model, reply.usage, reservation)
         return summary
 
     def release(self, tx: Transaction, session_id: str, fence: int, active_ms: int) -> None:
@@ -264,9 +264,13 @@ class Steps:
         self, tx: Transaction, session: Session, run: Run | None, rows: list[inbox.Row], sections: Sections
     ) -> Boundary:
         """Consumes rows, in a turn of their route if none is under way."""
+        person = next((row.sender_id for row in reversed(rows) if row.kind == "user" and row.sender_id), session.person)
         if session.turn_seq is None:
             route = next((row.route for row in rows if row.route), None) or (run.route if run else session.last_route)
-            sessions.write(tx, session.id, session.fence, turn_seq=session.next_seq, turn_route=route, last_route=route)
+            begun = {"turn_seq": session.next_seq, "turn_route": route, "last_route": route}
+            sessions.write(tx, session.id, session.fence, **begun, person=person)
+        elif person != session.person:
+            sessions.write(tx, session.id, session.fence, person=person)
         consumed = [self._consume(tx, session, row) for row in rows]
         now = sessions.get(tx, session.id) if consumed else session
         if run is None or not run.open:

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Boolean, bindparam, select, update
 
-from gateway.agent.messages import Price, Usage
-from gateway.store import runs
+from gateway.agent.messages import ModelRef, Price, Usage
+from gateway.store import ledger, runs
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.schema import runs as runs_table
@@ -110,7 +110,7 @@ def reserve(
     chain = _chain(tx, run)
     if limits.price is None and (budget := _in_usd(session, chain, limits)):
         return Unpriced(budget)
-    day = _day(tx.now)
+    day = utc_day(tx.now)
     allowed, reason = limits.max_tokens, ""
     for each in chain:
         fits, why = _fits(each, limits)
@@ -136,15 +136,41 @@ def release(tx: Transaction, reservation: Reservation) -> None:
     _move(tx, reservation, -1)
 
 
-def settle(tx: Transaction, session: Session, run: Run | None, used: Usage, reservation: Reservation | None) -> None:
-    """Puts a call's real usage in the place of its reservation."""
+def settle(
+    tx: Transaction,
+    session: Session,
+    run: Run | None,
+    model: ModelRef,
+    used: Usage,
+    reservation: Reservation | None,
+) -> None:
+    """Puts a call's real usage in the place of its reservation, and books it.
+
+    Args:
+        tx: the unit of work that stores the answer.
+        session: whose call it was.
+        run: what lives in it.
+        model: which has answered.
+        used: what it has used.
+        reservation: what was set aside.
+    """
     if reservation is not None:
         _move(tx, reservation, -1)
     tx.execute(_ADD, {"of_session": session.id, **runs.more_used(used)})
     if run is not None:
         runs.add_usage(tx, run, used)
     if used.cost_micro:
-        _spend(tx, session.agent_id, _day(tx.now), cost=used.cost_micro)
+        _spend(tx, session.agent_id, utc_day(tx.now), cost=used.cost_micro)
+    ledger.add(tx, _account(tx, session, run, model), used)
+
+
+def _account(tx: Transaction, session: Session, run: Run | None, model: ModelRef) -> ledger.Account:
+    route = session.route
+    kind: ledger.Kind = "conversation"
+    if session.kind != "main":
+        kind = "job" if run is not None and run.submitted_by else "subagent"
+    channel = route.channel if route else ""
+    return ledger.Account(utc_day(tx.now), session.agent_id, model.name, channel, session.person or "", kind)
 
 
 def _chain(tx: Transaction, run: Run | None) -> list[Run]:
@@ -235,5 +261,6 @@ def _spent_today(tx: Transaction, agent_id: str, day: str) -> int:
     return int(row.cost_micro + row.reserved_micro) if row else 0
 
 
-def _day(now: int) -> str:
+def utc_day(now: int) -> str:
+    """The day in UTC, as `2026-11-27`."""
     return datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%d")

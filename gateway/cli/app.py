@@ -34,6 +34,7 @@ CORE: Mapping[str | None, str] = {
     "outbox": "gateway.cli.outbox",
     "channels": "gateway.cli.channels",
     "pairing": "gateway.cli.channels",
+    "usage": "gateway.cli.usage",
     "backup": "gateway.cli.backup",
     "restore": "gateway.cli.backup",
 }

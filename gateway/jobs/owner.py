@@ -28,6 +28,13 @@ class Owner:
         """Of whom the job is asked for; empty if of nobody who could read an announcement."""
         return self.session.id if self.session else ""
 
+    @property
+    def person(self) -> str | None:
+        """Who the work is for: whoever a conversation, or a job that asks for another, works for; else the caller."""
+        if self.session is not None and (not self.name or self.name.startswith("session:")):
+            return self.session.person
+        return self.name or None
+
 
 OPERATOR = Owner("operator", operator=True)
 

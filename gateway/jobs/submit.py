@@ -167,7 +167,7 @@ class Submitter:
     ) -> Run:
         above = sessions.find(tx, parent.session_id) if parent else owner.session
         run_id = str(uuid.uuid4())
-        session = self._session(tx, kind, submission, above, run_id)
+        session = self._session(tx, kind, submission, above, run_id, owner.person)
         label = submission.label or kind.name
         return runs.create(
             tx,
@@ -194,7 +194,13 @@ class Submitter:
         )
 
     def _session(
-        self, tx: Transaction, kind: JobKind, submission: Submission, above: Session | None, run_id: str
+        self,
+        tx: Transaction,
+        kind: JobKind,
+        submission: Submission,
+        above: Session | None,
+        run_id: str,
+        person: str | None,
     ) -> Session:
         lane = submission.queue or kind.lane
         if lane not in self._registry.lanes:
@@ -211,6 +217,7 @@ class Submitter:
             run_id=run_id,
             depth=above.depth + 1 if above else 1,
             owned=above.owned if above else True,
+            person=person,
         )
 
     def _create_children(self, tx: Transaction, submission: Submission, owner: Owner, run: Run) -> None:

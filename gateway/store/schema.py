@@ -70,7 +70,9 @@ sessions = Table(
     # the turn under way
     Column("turn_seq", Integer),
     Column("turn_route", Text),
+    Column("turn_trace", Text),
     Column("last_route", Text),
+    Column("person", Text),
     Column("next_seq", Integer, nullable=False, server_default=text("1")),
     Column("summary_seq", Integer),
     # state
@@ -129,6 +131,9 @@ messages = Table(
     Column("parent_seq", Integer),
     Column("call_index", Integer),
     _flag("error"),
+    # of a model call or a tool's run: when it began, and what it had to wait for
+    Column("started_at", BigInteger),
+    Column("waits", _Json),
     # of a summary: the last seq that it stands for
     Column("summary_upto", Integer),
     Column("created_at", BigInteger, nullable=False),
@@ -149,6 +154,7 @@ inbox = Table(
     Column("message_id", Text),
     Column("attachments", _Json),
     Column("run_id", Text),
+    Column("trace", Text),
     Column("state", Text, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -243,6 +249,9 @@ runs = Table(
     Column("revived_from", Text),
     Column("retry_of", Text),
     Column("replay_of", Text),
+    Column("trace", Text),
+    # every status that it has had, with its time: see store/phases.py
+    Column("phases", Text, nullable=False, server_default=text("''")),
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
@@ -314,6 +323,7 @@ outbox = Table(
     Column("platform_id", Text),
     _flag("streamed"),
     _flag("recovered"),
+    Column("trace", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("delivered_at", BigInteger),
     sqlite_autoincrement=True,
@@ -352,6 +362,7 @@ approvals = Table(
     Column("reason", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("decided_at", BigInteger),
     UniqueConstraint("session_id", "assistant_seq", "call_index", name="approvals_one_per_call"),
     sqlite_autoincrement=True,
 )
@@ -366,6 +377,24 @@ spending = Table(
     _count("reserved_micro"),
 )
 """What each agent has spent per UTC day, for `agents.list[].budgetUsd`."""
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("day", Text, primary_key=True),
+    Column("agent_id", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("person", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    _count("calls"),
+    _count("tokens_in"),
+    _count("tokens_out"),
+    _count("cache_read"),
+    _count("cost_micro"),
+    _count("unpriced"),
+)
+"""The ledger: what was used on each UTC day, of which model, where and for whom. Outlives runs and sessions."""
 
 allowed_commands = Table(
     "allowed_commands",
@@ -385,6 +414,23 @@ processes = Table(
     Column("boot_id", Text, nullable=False),
     sqlite_autoincrement=True,
 )
+
+process_starts = Table(
+    "process_starts",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("instance", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("down_since", BigInteger),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("stopped_at", BigInteger),
+    sqlite_autoincrement=True,
+)
+"""Every start of a process, and how the one before it had ended: for the picture of what a restart has cost."""
+Index("process_starts_started", process_starts.c.started_at)
 
 idempotency = Table(
     "idempotency",
