@@ -13,7 +13,8 @@ from tests.support.model_script import Reply, Tokens, call, fail, say
 from tests.support.pilot import KEY, Json, Pilot, pilot, subagents
 
 ALL = "day,agent,model,channel,person,kind"
-CHAT = {"gateway": {"auth": {"tokens": [{"token": "ida-token", "scopes": ["chat"], "name": "ida"}]}}}
+IDA = "idaidaida"
+CHAT = {"gateway": {"auth": {"tokens": [{"token": IDA, "scopes": ["chat"], "name": "ida"}]}}}
 
 
 async def used(p: Pilot, by: str, **more: str) -> list[Json]:
@@ -57,10 +58,10 @@ async def test_children_and_jobs_are_booked_for_who_asked(tmp_path: Path) -> Non
         p.on(reply=call("sessions_spawn", task="inner"), task="^outer$", step=1)
         p.on(reply=call("sessions_spawn", task="outer"), user="^go$", turn_step=1)
         key = "agent:main:api:ida"
-        sent = await p.post(f"/api/sessions/{key}/messages", {"text": "go"}, token="ida-token")
+        sent = await p.post(f"/api/sessions/{key}/messages", {"text": "go"}, token=IDA)
         assert sent.status == 202
         await p.wait_idle(key)
-        job = await p.post("/api/jobs", {"name": "subagent", "data": {"task": "report"}}, token="ida-token")
+        job = await p.post("/api/jobs", {"name": "subagent", "data": {"task": "report"}}, token=IDA)
         await p.wait_run(job.json["runId"])
         rows = brief(await used(p, "person,kind"), "person", "kind")
         assert {person for person, _ in rows} == {"api:ida", "http:ida"}
@@ -69,7 +70,7 @@ async def test_children_and_jobs_are_booked_for_who_asked(tmp_path: Path) -> Non
             "subagent": len(p.child_requests()) - 1,
             "job": 1,
         }
-        own = await p.ask("GET", f"/api/usage?by={ALL}", token="ida-token")
+        own = await p.ask("GET", f"/api/usage?by={ALL}", token=IDA)
         assert {row["person"] for row in own.json["rows"]} == {"api:ida", "http:ida"}
 
 
@@ -78,19 +79,19 @@ async def test_a_token_that_may_only_talk_sees_its_own(tmp_path: Path) -> None:
     async with pilot(tmp_path, config=CHAT) as p:
         await p.say("hi")
         await p.wait_idle()
-        seen = (await p.ask("GET", "/api/usage?by=person", token="ida-token")).json
+        seen = (await p.ask("GET", "/api/usage?by=person", token=IDA)).json
         assert seen["rows"] == []
         assert seen["total"]["calls"] == 0
-        assert (await p.ask("GET", "/api/usage/budgets", token="ida-token")).status == 403
+        assert (await p.ask("GET", "/api/usage/budgets", token=IDA)).status == 403
 
 
 async def test_the_last_speaker_is_the_person(tmp_path: Path) -> None:
     """Brief: person = the last user who spoke in the conversation."""
-    two = [{"token": f"{name}-token", "scopes": ["chat"], "name": name} for name in ("ida", "bo")]
+    two = [{"token": name * 9, "scopes": ["chat"], "name": name} for name in ("ida", "bo")]
     async with pilot(tmp_path, config={"gateway": {"auth": {"tokens": two}}}) as p:
         key = "agent:main:api:room"
         for name in ("ida", "bo"):
-            await p.post(f"/api/sessions/{key}/messages", {"text": "hi"}, token=f"{name}-token")
+            await p.post(f"/api/sessions/{key}/messages", {"text": "hi"}, token=name * 9)
             await p.wait_idle(key)
         assert brief(await used(p, "person"), "person") == {("api:ida",): (1, 100, 20), ("api:bo",): (1, 100, 20)}
 

@@ -6,7 +6,7 @@ Reads what `usage.py` writes; decides nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sqlalchemy import or_, select
@@ -73,14 +73,14 @@ def _of_agents(tx: Transaction, config: Config, agent_ids: Iterable[str]) -> lis
 def _of_runs(found: Iterable[Run]) -> list[Budget]:
     result: list[Budget] = []
     for run in found:
-        total = run.total
-        about = {"run_id": run.id, "number": run.number}
+        of_run = replace(Budget("run", run.label, "usd", None, 0, 0), run_id=run.id, number=run.number)
         if run.budget_micro is not None:
             used = run.cost_micro + run.below_cost_micro
-            result.append(Budget("run", run.label, "usd", run.budget_micro, used, run.reserved_micro, **about))
+            result.append(replace(of_run, limit=run.budget_micro, used=used, reserved=run.reserved_micro))
         if run.budget_tokens is not None:
-            used = total.input + total.output
-            result.append(Budget("run", run.label, "tokens", run.budget_tokens, used, run.reserved_tokens, **about))
+            used = run.total.input + run.total.output
+            tokens = replace(of_run, unit="tokens", limit=run.budget_tokens, used=used, reserved=run.reserved_tokens)
+            result.append(tokens)
     return result
 
 

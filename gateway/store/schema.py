@@ -1,6 +1,7 @@
 """The tables. Times are milliseconds since the epoch, money is micro-USD, tokens are integers.
 
-Every change here comes with a migration in `migrations/versions`; a test compares the two.
+The rarer ones stand in `schema_….py`; all are imported from here. Every change comes with a migration in
+`migrations/versions`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -13,28 +14,24 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
 
-metadata = MetaData()
-
-# None is NULL, not the JSON text `null`, which every read of a row would have to parse.
-_Json = JSON(none_as_null=True)
-# SQLite counts rows up by itself only in a column that is declared INTEGER.
-_Serial = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _flag(name: str) -> Column[bool]:
-    return Column(name, Boolean, nullable=False, server_default=text("false"))
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default=text("0"))
-
+from gateway.store.columns import Json as _Json
+from gateway.store.columns import Serial as _Serial
+from gateway.store.columns import count as _count
+from gateway.store.columns import flag as _flag
+from gateway.store.columns import metadata as metadata
+from gateway.store.schema_platforms import buttons as buttons
+from gateway.store.schema_platforms import cards as cards
+from gateway.store.schema_platforms import openings as openings
+from gateway.store.schema_platforms import people as people
+from gateway.store.schema_platforms import threads as threads
+from gateway.store.schema_records import process_starts as process_starts
+from gateway.store.schema_records import usage as usage
 
 meta = Table(
     "meta",
@@ -378,24 +375,6 @@ spending = Table(
 )
 """What each agent has spent per UTC day, for `agents.list[].budgetUsd`."""
 
-usage = Table(
-    "usage",
-    metadata,
-    Column("day", Text, primary_key=True),
-    Column("agent_id", Text, primary_key=True),
-    Column("model", Text, primary_key=True),
-    Column("channel", Text, primary_key=True),
-    Column("person", Text, primary_key=True),
-    Column("kind", Text, primary_key=True),
-    _count("calls"),
-    _count("tokens_in"),
-    _count("tokens_out"),
-    _count("cache_read"),
-    _count("cost_micro"),
-    _count("unpriced"),
-)
-"""The ledger: what was used on each UTC day, of which model, where and for whom. Outlives runs and sessions."""
-
 allowed_commands = Table(
     "allowed_commands",
     metadata,
@@ -415,23 +394,6 @@ processes = Table(
     sqlite_autoincrement=True,
 )
 
-process_starts = Table(
-    "process_starts",
-    metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("instance", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("down_since", BigInteger),
-    Column("started_at", BigInteger, nullable=False),
-    Column("seen_at", BigInteger, nullable=False),
-    Column("stopped_at", BigInteger),
-    sqlite_autoincrement=True,
-)
-"""Every start of a process, and how the one before it had ended: for the picture of what a restart has cost."""
-Index("process_starts_started", process_starts.c.started_at)
-
 idempotency = Table(
     "idempotency",
     metadata,
@@ -449,75 +411,3 @@ listings = Table(
     Column("run_ids", JSON, nullable=False),
 )
 """What `/subagents list` last showed to whom, so that an index means what its reader saw (spec/subagents.md 25)."""
-
-people = Table(
-    "people",
-    metadata,
-    Column("channel", Text, primary_key=True),
-    Column("account", Text, primary_key=True),
-    Column("peer", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("code", Text, unique=True),
-    Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger),
-    Column("told_at", BigInteger),
-    Column("approved_at", BigInteger),
-    Column("approved_by", Text),
-)
-"""Who may write directly: people who have asked to be paired, and those whom an owner has approved."""
-
-buttons = Table(
-    "buttons",
-    metadata,
-    Column("token", Text, primary_key=True),
-    Column("post_id", BigInteger, nullable=False),
-    Column("route", Text, nullable=False),
-    Column("session_key", Text, nullable=False),
-    Column("command", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-)
-"""What a button stands for: a slash command in the conversation that it was posted in."""
-Index("buttons_post", buttons.c.post_id)
-
-cards = Table(
-    "cards",
-    metadata,
-    Column("post_id", BigInteger, primary_key=True),
-    Column("route", Text, nullable=False),
-    Column("session_id", Text, nullable=False),
-    Column("session_key", Text, nullable=False),
-    Column("since", BigInteger, nullable=False),
-    Column("done", Boolean, nullable=False, server_default=text("false")),
-)
-"""Cards that show what a conversation's sub-agents do; at most one on a route isn't done."""
-Index(
-    "cards_open_route",
-    cards.c.route,
-    unique=True,
-    sqlite_where=cards.c.done.is_(False),
-    postgresql_where=cards.c.done.is_(False),
-)
-
-threads = Table(
-    "threads",
-    metadata,
-    Column("route", Text, primary_key=True),
-    Column("session_id", Text, nullable=False),
-    Column("session_key", Text, nullable=False),
-    Column("bound_by", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("used_at", BigInteger, nullable=False),
-)
-"""Threads that belong to a sub-agent: what people write there goes to it."""
-Index("threads_session", threads.c.session_id)
-
-openings = Table(
-    "openings",
-    metadata,
-    Column("key", Text, primary_key=True),
-    Column("route", Text, nullable=False),
-    Column("opened", Text),
-    Column("created_at", BigInteger, nullable=False),
-)
-"""Threads that are being opened: a crash in between must not open a second one."""
