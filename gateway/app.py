@@ -55,7 +55,7 @@ from gateway.presence import Presence
 from gateway.reception import Reception
 from gateway.recovery import Recovery
 from gateway.relay import Relay
-from gateway.store import jobs
+from gateway.store import jobs, starts
 from gateway.store.database import Database, Transaction
 from gateway.store.lock import StateLock
 from gateway.store.open import open_database
@@ -160,6 +160,7 @@ class Gateway:
         self.http = HttpServer(self)
         self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
         self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
+        self.registry.chore(Chore("alive", self._never_due, self._show_life))
         self.upkeep = Upkeep(database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
         self.registry.composed = self
 
@@ -171,6 +172,7 @@ class Gateway:
         Raises:
             OSError: the port is in use.
         """
+        await self.database.run(starts.begin, self.instance, "gateway", __version__)
         killed = await kill_survivors(self.database)
         recovered = await self.database.run(self.recovery.recover)
         if killed or recovered.interrupted:
@@ -206,6 +208,7 @@ class Gateway:
         self.events.close()
         await self.http.stop()
         await self.database.run(_release_claims)
+        await self.database.run(starts.stopped, self.instance)
         await self.models.close()
         await self._fetcher.close()
 
@@ -296,6 +299,12 @@ class Gateway:
 
     async def _give_back_threads(self) -> None:
         await self.database.run(self.guests.overdue)
+
+    async def _never_due(self) -> None:
+        return None
+
+    async def _show_life(self) -> None:
+        await self.database.run(starts.seen, self.instance)
 
     def _current(self) -> Config:
         return self.config

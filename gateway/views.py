@@ -165,6 +165,8 @@ def message_json(message: Message) -> dict[str, Any]:
         "tokens": tokens_json(usage) if message.tokens_in is not None else None,
         "costUsd": usd(message.cost_micro),
         "route": route_json(message.route),
+        "startedAt": iso(message.started_at),
+        "waits": [{"for": what, "from": iso(since), "to": iso(until)} for what, since, until in message.waits or ()],
         "createdAt": iso(message.created_at),
     }
 

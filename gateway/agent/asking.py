@@ -26,6 +26,7 @@ from gateway.agent.prompt import prompt_messages
 from gateway.agent.setting import Setting, Settings
 from gateway.agent.steps import Steps
 from gateway.agent.streaming import Stream
+from gateway.agent.timing import CallTiming
 from gateway.agent.tokens import estimate_message, estimate_text
 from gateway.events import EventLog
 from gateway.metrics import Metrics
@@ -44,6 +45,7 @@ class Answer:
     reply: ModelReply
     model: ModelRef
     reservation: usage.Reservation | None
+    timing: CallTiming
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class Conversation:
     """The outbox row of the answer that is being streamed."""
     sections: list[str]
     """What plugins add to the system prompt, as of the last boundary."""
+    calling: CallTiming | None = None
+    """The model call that is under way, or has failed."""
 
     @property
     def rows(self) -> list[Message]:
@@ -144,7 +148,8 @@ class Asker:
     ) -> Answer:
         """Makes a call and counts it. What each model that is asked may cost is set aside before, if a budget watches;
         of one that doesn't answer it is given back."""
-        started = time.monotonic()
+        started, timing = time.monotonic(), CallTiming()
+        talk.calling = timing
         held: usage.Reservation | None = None
 
         async def admit(model: ModelRef) -> int | None:
@@ -160,6 +165,7 @@ class Asker:
                 self._retrying(talk.session, stream),
                 fallbacks,
                 admit if await self._watched(talk, setting) else None,
+                timing,
             )
         except (ModelError, BudgetExhausted) as error:
             if isinstance(error, ModelError):
@@ -168,7 +174,8 @@ class Asker:
                 await self._database.run(usage.release, held)
             raise
         self._metrics.model_call(model.name, "ok", time.monotonic() - started, reply.usage)
-        return Answer(reply, model, held)
+        talk.calling = None
+        return Answer(reply, model, held, timing)
 
     async def _watched(self, talk: Conversation, setting: Setting) -> bool:
         """Whether any budget watches a call."""
@@ -234,6 +241,7 @@ class Asker:
             made.reply,
             made.model,
             made.reservation,
+            made.timing,
         )
         talk.inherited = [row for row in talk.inherited if row.seq > upto]
         talk.history = [*(row for row in talk.history if row.seq > upto), summary]

@@ -13,6 +13,7 @@ from gateway.agent import usage
 from gateway.agent.finals import CheckOutput, Final, Finals
 from gateway.agent.messages import ModelRef, ModelReply
 from gateway.agent.resting import Resting
+from gateway.agent.timing import CallTiming
 from gateway.channel import Mark
 from gateway.jobs.runner import Claimed, Jobs
 from gateway.lanes.base import RESUMED, Lanes
@@ -81,6 +82,7 @@ class Spent:
     active_ms: int
     """Active time since the last append."""
     reservation: usage.Reservation | None
+    timing: CallTiming
     check_output: CheckOutput
 
 
@@ -152,7 +154,7 @@ class Steps:
         """Stores an answer that asks for tools, before any of them runs."""
         session = sessions.owned(tx, session_id, fence)
         run = self._tick(tx, session, spent.active_ms)
-        message = self._store(tx, session, reply, model)
+        message = self._store(tx, session, reply, model, spent.timing)
         usage.settle(tx, session, run, model, reply.usage, spent.reservation)
         if run is not None:
             runs.change(tx, run.id, last_tool=reply.calls[-1].name, progress=_progress(reply))
@@ -177,7 +179,7 @@ class Steps:
         """Stores an answer without calls: ends the turn, and with it perhaps the run."""
         session = sessions.owned(tx, session_id, fence)
         run = self._tick(tx, session, spent.active_ms)
-        message = self._store(tx, session, reply, model)
+        message = self._store(tx, session, reply, model, spent.timing)
         usage.settle(tx, session, run, model, reply.usage, spent.reservation)
         if run is not None and run.open:
             return self.finals.child(tx, session, run, message, spent.check_output)
@@ -192,13 +194,18 @@ class Steps:
         cause: str,
         outcome: Outcome,
         active_ms: int,
+        timing: CallTiming | None = None,
     ) -> None:
-        """Ends the turn because it can't go on: a child's run ends with it, a main session's user is told why."""
+        """Ends the turn because it can't go on: a child's run ends with it, a main session's user is told why. `timing`
+        is that of a model call that has failed, or was cut off."""
         session = sessions.owned(tx, session_id, fence)
         run = self._tick(tx, session, active_ms)
         cut_off = "(not finished: the turn was ended; what it has done so far is unknown)"
         transcript.close_open_calls(tx, session_id, fence, cut_off)
-        message = transcript.append(tx, session_id, fence, "assistant", "failure", text, route=session.turn_route)
+        call = timing.columns() if timing else {}
+        message = transcript.append(
+            tx, session_id, fence, "assistant", "failure", text, route=session.turn_route, **call
+        )
         if run is not None and run.open:
             self.lifecycle.finish(tx, run.id, outcome, error=text, cause=cause, by_owner=True)
             return
@@ -216,6 +223,7 @@ class Steps:
         reply: ModelReply,
         model: ModelRef,
         reservation: usage.Reservation | None,
+        timing: CallTiming,
     ) -> Message:
         """Stores the message that stands for everything up to `upto` from now on."""
         session = sessions.owned(tx, session_id, fence)
@@ -233,6 +241,7 @@ class Steps:
             tokens_out=reply.usage.output,
             cache_read=reply.usage.cache_read,
             cost_micro=reply.usage.cost_micro,
+            **timing.columns(),
         )
         sessions.write(tx, session_id, fence, summary_seq=summary.seq)
         run = runs.find(tx, session.run_id) if session.run_id else None
@@ -295,7 +304,9 @@ class Steps:
             self.lifecycle.announced(tx, row.run_id)
         return message
 
-    def _store(self, tx: Transaction, session: Session, reply: ModelReply, model: ModelRef) -> Message:
+    def _store(
+        self, tx: Transaction, session: Session, reply: ModelReply, model: ModelRef, timing: CallTiming
+    ) -> Message:
         return transcript.append(
             tx,
             session.id,
@@ -312,6 +323,7 @@ class Steps:
             tokens_out=reply.usage.output,
             cache_read=reply.usage.cache_read,
             cost_micro=reply.usage.cost_micro,
+            **timing.columns(),
         )
 
     def _tick(self, tx: Transaction, session: Session, active_ms: int) -> Run | None:

@@ -112,7 +112,7 @@ class Turn:
         steps, session = self._parts.steps, self._talk.session
         try:
             await self._parts.database.run(
-                steps.fail, session.id, self._fence, text, cause, outcome, self._clock.take()
+                steps.fail, session.id, self._fence, text, cause, outcome, self._clock.take(), self._talk.calling
             )
         except FenceLost as lost:
             log.info("%s", lost)
@@ -204,7 +204,7 @@ class Turn:
         await self._run_calls(message, list(range(len(message.tool_calls))), recovered=False)
 
     def _spent(self, answer: Answer) -> Spent:
-        return Spent(self._clock.take(), answer.reservation, self._parts.check_output)
+        return Spent(self._clock.take(), answer.reservation, answer.timing, self._parts.check_output)
 
     def _calls_made(self) -> int:
         since = self._talk.session.turn_seq or 1

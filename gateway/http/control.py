@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.http import admin, health, jobs, messages, openai, platforms, runs, sessions, stream, usage
+from gateway.http import admin, health, jobs, messages, openai, platforms, runs, sessions, stream, timeline, usage
 
 
 def routes() -> list[web.RouteDef]:
@@ -25,6 +25,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/runs", runs.list_runs),
         web.get("/api/runs/{id}", runs.show_run),
         web.get("/api/runs/{id}/log", runs.show_log),
+        web.get("/api/runs/{id}/timeline", timeline.show_timeline),
         *jobs.routes(),
         web.get("/api/usage", usage.show_usage),
         web.get("/api/usage/budgets", usage.show_budgets),
