@@ -158,9 +158,7 @@ class Gateway:
         self.jobs = JobControl(self.registry)
         self.recovery = Recovery(self.lifecycle, self.posting)
         self.http = HttpServer(self)
-        self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
-        self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
-        self.registry.chore(Chore("alive", self._never_due, self._show_life))
+        self._add_chores()
         self.upkeep = Upkeep(database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
         self.registry.composed = self
 
@@ -256,6 +254,11 @@ class Gateway:
         self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
             self.registry.channel(channel)
+
+    def _add_chores(self) -> None:
+        self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
+        self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
+        self.registry.chore(Chore("alive", self._never_due, self._show_life))
 
     def _make_steps(self) -> Steps:
         resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
