@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway import __version__
+from gateway import __version__, logs
 from gateway.agent.asking import Asker
 from gateway.agent.finals import Finals
 from gateway.agent.models import Models
@@ -118,6 +118,7 @@ class Gateway:
         self.url = ""
         self.stopping = asyncio.Event()
         self._redactor = self._make_redactor(config)
+        logs.follow(config.gateway.log, self.clean)
         self._fetcher = Fetcher()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -220,6 +221,7 @@ class Gateway:
         restart = diff_restart(self.config, config)
         self.config = config
         self._redactor = self._make_redactor(config)
+        logs.follow(config.gateway.log, self.clean)
         self.lanes.set_caps(self._caps(config))
         self._spawn(self._prepare_models(), "prepare-models")
         log.info("the configuration is reloaded")

@@ -13,7 +13,7 @@ import logging
 import random
 from collections.abc import Mapping
 
-from gateway import failpoints
+from gateway import failpoints, logs
 from gateway.cards import Card, buttons_from
 from gateway.channel import Channel, DeliveryError, Post
 from gateway.events import EventLog
@@ -115,6 +115,7 @@ class Delivery:
         post = await self._database.run(_mark_sending, route)
         if post is None:
             return
+        logs.bind(session=post.session_key)
         try:
             platform_id = await self._post(post)
         except DeliveryError as error:

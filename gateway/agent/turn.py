@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from gateway import logs
 from gateway.agent.asking import Answer, Asker, Conversation
 from gateway.agent.clock import RunClock
 from gateway.agent.finals import CheckOutput, Next
@@ -66,6 +67,7 @@ class Turns:
             return
         if begun is None:
             return
+        logs.bind(session=begun.session.key, run=begun.session.run_id, job=begun.run.number if begun.run else None)
         if isinstance(begun, Claimed):
             await self._parts.steps.jobs.run(begun)
             return
