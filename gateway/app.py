@@ -60,6 +60,7 @@ from gateway.store.database import Database, Transaction
 from gateway.store.lock import StateLock
 from gateway.store.open import open_database
 from gateway.store.schema import sessions as sessions_table
+from gateway.telemetry.tracing import Tracing
 from gateway.tools.core import core_tools
 from gateway.tools.processes import kill_survivors
 from gateway.tools.redact import Redactor
@@ -127,28 +128,18 @@ class Gateway:
         load_plugins(self.registry, config.plugins.disabled, options.plugins)
 
         self.metrics = Metrics()
+        self.tracing = Tracing(self.clean)
         self.events = EventLog(database)
         self.lanes = LocalLanes(self._caps(config), self.metrics.started)
         self.metrics.watch_lanes(self.lanes.stats)
         self.files = TranscriptFiles(self.paths, sync=config.database.durability == "full")
         self.relay = Relay(database, self.registry.channels)
         self.presence = Presence(self.registry.channels)
-        self.deliverer = Delivery(database, self.registry.channels, self.events, self.relay)
+        self.deliverer = Delivery(database, self.registry.channels, self.events, self.relay, self.tracing)
         self.posting = Posting(self.registry.channels, self.events, self.presence, self.deliverer.wake)
         self.asking = Asking(self.posting, self.events)
         self.approvals = ApprovalBook(database, notify=self.asking.notify, answerable=self.asking.answerable)
-        self.lifecycle = Lifecycle(
-            self.lanes,
-            self.events,
-            self.metrics,
-            self.files,
-            self.posting,
-            self.registry.run_kinds,
-            self.registry.job_kinds,
-            self._current,
-            self.approvals.withdraw,
-            self.ring,
-        )
+        self.lifecycle = self._make_lifecycle()
         self.steps = self._make_steps()
         self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
@@ -171,6 +162,7 @@ class Gateway:
         Raises:
             OSError: the port is in use.
         """
+        await self.tracing.open(self.config.telemetry, self.instance)
         await self.database.run(starts.begin, self.instance, "gateway", __version__)
         killed = await kill_survivors(self.database)
         recovered = await self.database.run(self.recovery.recover)
@@ -210,6 +202,7 @@ class Gateway:
         await self.database.run(starts.stopped, self.instance)
         await self.models.close()
         await self._fetcher.close()
+        await self.tracing.close()
 
     async def reload(self) -> ReloadResult:
         """Reads the configuration again: all or nothing; a run keeps its stored model."""
@@ -262,18 +255,34 @@ class Gateway:
         self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
         self.registry.chore(Chore("alive", self._never_due, self._show_life))
 
+    def _make_lifecycle(self) -> Lifecycle:
+        return Lifecycle(
+            self.lanes,
+            self.events,
+            self.metrics,
+            self.files,
+            self.posting,
+            self.registry.run_kinds,
+            self.registry.job_kinds,
+            self._current,
+            self.approvals.withdraw,
+            self.ring,
+            self.tracing,
+        )
+
     def _make_steps(self) -> Steps:
         resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
         finals = Finals(self.lifecycle, self.posting, resting)
         runner = Jobs(self.registry, self.database, self.lifecycle, lambda: self.lanes.draining)
-        return Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, runner)
+        return Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, runner, self.tracing)
 
     def _make_intake(self) -> Reception:
         inbound = Inbound(self, self.database, self.queues, self.registry.commands, self.metrics)
         return Reception(self.database, inbound, self.queues, self.guests, self.posting, self._current)
 
     def _make_turns(self) -> Turns:
-        asker = Asker(self.database, self.steps, self.models, self.settings, self.events, self.metrics, self.relay)
+        seen = (self.events, self.metrics, self.relay, self.tracing)
+        asker = Asker(self.database, self.steps, self.models, self.settings, *seen)
         return Turns(
             Parts(
                 self.database,
@@ -283,6 +292,7 @@ class Gateway:
                 ToolRunner(self.database, self.clean),
                 lambda: self.lanes.draining,
                 self.registry.check_output,
+                self.tracing,
             )
         )
 

@@ -41,7 +41,7 @@ class _Formatter(logging.Formatter):
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """What the line is about, then what it was given besides."""
-        trace = context.trace_id(context.current.get())
+        trace = context.recorded_id(context.current.get())
         given = {name: value for name, value in vars(record).items() if name not in _PLAIN}
         return {**_about.get(), **({"trace": trace} if trace else {}), **given}
 

@@ -12,6 +12,7 @@ from gateway.numbers import count as count  # what shows records finds all that 
 from gateway.routes import Route
 from gateway.store.runs import Run
 from gateway.store.transcript import Message
+from gateway.telemetry import context
 
 LABEL_CHARS = 80
 ERROR_CHARS = 500
@@ -99,6 +100,7 @@ def run_json(run: Run, now: int, position: int | None = None) -> dict[str, Any]:
         "revivedFrom": run.revived_from,
         "retryOf": run.retry_of,
         "transcriptPath": run.transcript_path,
+        "traceId": context.recorded_id(run.trace),
     }
 
 

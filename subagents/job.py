@@ -99,7 +99,7 @@ def _create(
         runs.change(tx, run.id, timeout_ms=submission.timeout_ms)
     message = GO_ON if fork is not None and _same_task(tx, payload) else args.task
     session = sessions.get(tx, run.session_id)
-    inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id)
+    inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id, trace=run.trace)
     return registry.gateway.lifecycle.tell(tx, run.id, "created")
 
 

@@ -148,7 +148,7 @@ class Spawner:
 
     def begin(self, tx: Transaction, session: Session, run: Run, message: str) -> None:
         """Gives a run its first message and asks for its activation."""
-        inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id)
+        inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id, trace=run.trace)
         self._registry.gateway.lanes.enqueue(tx, session.lane, session.id)
         self._registry.gateway.lifecycle.told(tx, run, "created")
 

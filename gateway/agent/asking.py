@@ -36,6 +36,8 @@ from gateway.store.outbox import Post
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
+from gateway.telemetry import calls, names
+from gateway.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Asker:
         events: EventLog,
         metrics: Metrics,
         relay: Relay,
+        tracing: Tracing,
     ) -> None:
         self._database = database
         self._steps = steps
@@ -89,6 +92,7 @@ class Asker:
         self._events = events
         self._metrics = metrics
         self._relay = relay
+        self._tracing = tracing
 
     async def ask(self, talk: Conversation, setting: Setting) -> Answer:
         """Asks once; a prompt that turns out too long is compacted, and asked once more.
@@ -138,6 +142,26 @@ class Asker:
         return await self._complete(talk, setting, request, tokens, stream, setting.fallbacks)
 
     async def _complete(
+        self,
+        talk: Conversation,
+        setting: Setting,
+        request: ModelRequest,
+        tokens: int,
+        stream: Stream | None,
+        fallbacks: Sequence[ModelRef],
+    ) -> Answer:
+        """Makes a call, as a span if it is traced."""
+        with self._tracing.span(names.call(request.model.id), "client") as span:
+            if span.on:
+                span.set(calls.asked(request, talk.session, streamed=stream is not None))
+            answer = await self._counted(talk, setting, request, tokens, stream, fallbacks)
+            if span.on:
+                span.set(calls.answered(answer.reply, answer.model, answer.timing))
+            if span.on and self._tracing.capture:
+                span.set(calls.texts(self._tracing, request, answer.reply))
+            return answer
+
+    async def _counted(
         self,
         talk: Conversation,
         setting: Setting,

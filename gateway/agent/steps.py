@@ -25,6 +25,7 @@ from gateway.store.outbox import Post
 from gateway.store.runs import Outcome, Run
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
+from gateway.telemetry.tracing import Tracing
 
 ROLE_KINDS: Mapping[inbox.Kind, transcript.Kind] = {
     "user": "user",
@@ -97,6 +98,7 @@ class Steps:
     resting: Resting
     finals: Finals
     jobs: Jobs
+    tracing: Tracing
 
     def begin(self, tx: Transaction, session_id: str, sections: Sections) -> Begun | Claimed | None:
         """Claims the session if there is something to do, loads it, and lets in what may enter; None: there isn't."""
@@ -276,8 +278,11 @@ class Steps:
         person = next((row.sender_id for row in reversed(rows) if row.kind == "user" and row.sender_id), session.person)
         if session.turn_seq is None:
             route = next((row.route for row in rows if row.route), None) or (run.route if run else session.last_route)
-            begun = {"turn_seq": session.next_seq, "turn_route": route, "last_route": route}
+            trace = self.tracing.begin(rows[0].trace)
+            begun = {"turn_seq": session.next_seq, "turn_route": route, "turn_trace": trace, "last_route": route}
             sessions.write(tx, session.id, session.fence, **begun, person=person)
+            if trace is not None and run is not None and run.trace is None:
+                runs.change(tx, run.id, trace=trace)
         elif person != session.person:
             sessions.write(tx, session.id, session.fence, person=person)
         consumed = [self._consume(tx, session, row) for row in rows]

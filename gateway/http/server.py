@@ -19,6 +19,7 @@ from gateway.http.openai import DESK
 from gateway.http.openai_answers import Desk
 from gateway.http.platforms import ATTEMPTS, Attempts
 from gateway.http.shield import RequestLog, explain_errors, hide_unknown_errors
+from gateway.http.traces import follow_trace
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -85,7 +86,7 @@ class HttpServer:
     def _application(self) -> web.Application:
         gateway = self._gateway
         app = web.Application(
-            middlewares=[explain_errors, guard_host, guard_token(Tokens(gateway.paths))],
+            middlewares=[explain_errors, guard_host, guard_token(Tokens(gateway.paths)), follow_trace],
             client_max_size=LARGEST_BODY,
         )
         app[GATEWAY] = gateway

@@ -26,6 +26,8 @@ from gateway.store.database import Database, Transaction
 from gateway.store.runs import Outcome, Run, Status
 from gateway.store.schema import sessions as sessions_table
 from gateway.store.sessions import FenceLost, Session
+from gateway.telemetry import names
+from gateway.telemetry.tracing import Recording, error_type
 
 UNAVAILABLE_SECONDS = 60.0
 """After which a job whose kind has been switched off is looked at again."""
@@ -67,6 +69,8 @@ class Jobs:
         if RETURNED in (run.state or {}):
             self._lifecycle.finish(tx, run.id, Outcome.OK, output=run.output, by_owner=True)
             return None
+        if run.trace is None and (trace := self._lifecycle.tracing.begin()) is not None:
+            runs.change(tx, run.id, trace=trace)
         return Claimed(session, self._lifecycle.start(tx, run))
 
     async def run(self, claimed: Claimed) -> None:
@@ -83,6 +87,11 @@ class Jobs:
             raise
 
     async def _call(self, claimed: Claimed, kind: JobKind) -> None:
+        with self._lifecycle.tracing.span(names.job(kind.name), below=claimed.run.trace) as span:
+            span.set({names.RUN_ID: claimed.run.id, names.JOB_ATTEMPT: claimed.run.attempt})
+            await self._attempt(claimed, kind, span)
+
+    async def _attempt(self, claimed: Claimed, kind: JobKind, span: Recording) -> None:
         run, session = claimed.run, claimed.session
         clock = RunClock(run.timeout_ms, run.active_ms)
         context = Context(self._registry, self._database, session, run, clock)
@@ -91,6 +100,7 @@ class Jobs:
             async with scope, context:
                 output = await _handle(kind, context)
         except TimeoutError:
+            span.failed("timeout")
             if not scope.expired():
                 await self._unit(self._failed, claimed, clock, "it timed out inside", True)
                 return
@@ -102,11 +112,14 @@ class Jobs:
         except Bounce as bounce:
             await self._unit(self._bounced, claimed, clock, bounce)
         except (Unrecoverable, JobRefused) as error:
+            span.failed(error_type(type(error)))
             await self._unit(self._failed, claimed, clock, str(error), False)
         except AttemptFailed as error:
+            span.failed(error_type(AttemptFailed))
             await self._unit(self._failed, claimed, clock, str(error), True, error.output)
         except Exception as error:  # the border to a job's handler: whatever breaks in it costs one attempt of it alone
             log.exception("job #%s (run %s) failed in attempt %s", run.number, run.id, run.attempt)
+            span.failed(error_type(type(error)))
             await self._unit(self._failed, claimed, clock, f"{type(error).__name__}: {error}", True)
         else:
             await self._unit(self._finished, claimed, clock, output)

@@ -50,6 +50,8 @@ class Transaction:
         self.connection = connection
         self.now = now
         self.callbacks: list[Callable[[], None]] = []
+        self.trace: str | None = None
+        """The span of whoever has asked for this unit (`telemetry/context.py`); what it writes belongs to it."""
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Executes one statement."""

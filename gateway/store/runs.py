@@ -17,6 +17,7 @@ from gateway.agent.messages import Usage
 from gateway.store import phases, rows
 from gateway.store.database import Transaction
 from gateway.store.schema import runs
+from gateway.telemetry import context
 
 
 class Status(StrEnum):
@@ -152,6 +153,8 @@ class Run:
     revived_from: str | None
     retry_of: str | None
     replay_of: str | None
+    trace: str | None
+    """The span of its creation, below which all that it does is traced (`telemetry/context.py`)."""
     created_at: int
     started_at: int | None
     ended_at: int | None
@@ -236,7 +239,7 @@ def find(tx: Transaction, run_id: str) -> Run | None:
 
 def create(tx: Transaction, **fields: Any) -> Run:
     """Inserts a run and returns it."""
-    begun = {"created_at": tx.now, "phases": phases.entered(fields, tx.now)}
+    begun = {"created_at": tx.now, "phases": phases.entered(fields, tx.now), "trace": context.child_of(tx.trace)}
     return Run(*tx.execute(_CREATE, {**begun, **fields}).one())
 
 

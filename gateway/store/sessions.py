@@ -52,6 +52,8 @@ class Session:
     turn_seq: int | None
     """First message of the turn under way; None: no turn."""
     turn_route: str | None
+    turn_trace: str | None
+    """The span of the turn under way, or of the last one."""
     last_route: str | None
     person: str | None
     """Who the work is for: `<channel>:<user id>` of who spoke last; a sub-agent's and a job's is that of who asked."""

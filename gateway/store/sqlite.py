@@ -25,6 +25,7 @@ from sqlalchemy.pool import NullPool
 
 from gateway import failpoints
 from gateway.store.database import StoreError, Transaction
+from gateway.telemetry import context
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class _Job:
     unit: Callable[[Transaction], Any]
     future: asyncio.Future[Any]
     callbacks: list[Callable[[], None]]
+    trace: str | None
     value: Any = None
     error: BaseException | None = None
 
@@ -137,6 +139,7 @@ class SqliteDatabase:
             partial(_call, unit, args, kwargs),
             self._loop.create_future(),
             [],
+            context.current.get(),
         )
         self._jobs.put(job)
         return await _settled(job.future)
@@ -213,6 +216,7 @@ class SqliteDatabase:
     def _execute(self, job: _Job, *, alone: bool) -> None:
         execute = self._connection.exec_driver_sql
         tx = Transaction(self._connection, self._moment())
+        tx.trace = job.trace
         if not alone:
             execute("savepoint unit")
         try:

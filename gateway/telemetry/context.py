@@ -48,6 +48,11 @@ def sampled(context: str | None) -> bool:
     return found is not None and bool(int(found[3], 16) & 1)
 
 
+def recorded_id(context: str | None) -> str | None:
+    """The id of a trace that a person could look up; None where nothing is recorded."""
+    return trace_id(context) if sampled(context) else None
+
+
 def valid(text: str) -> str | None:
     """A context that somebody else has sent, if it is one."""
     return text if _FORM.fullmatch(text) else None
