@@ -52,6 +52,7 @@ from gateway.metrics import Metrics
 from gateway.plugins import Chore, LaneSpec, Plugin, Registry, load_plugins
 from gateway.posting import Posting
 from gateway.presence import Presence
+from gateway.pulse import Pulse, resident_bytes
 from gateway.reception import Reception
 from gateway.recovery import Recovery
 from gateway.relay import Relay
@@ -129,9 +130,11 @@ class Gateway:
 
         self.metrics = Metrics()
         self.tracing = Tracing(self.clean)
+        self.pulse = Pulse()
         self.events = EventLog(database)
         self.lanes = LocalLanes(self._caps(config), self.metrics.started)
         self.metrics.watch_lanes(self.lanes.stats)
+        self.metrics.watch_process(self.pulse.lag, resident_bytes)
         self.files = TranscriptFiles(self.paths, sync=config.database.durability == "full")
         self.relay = Relay(database, self.registry.channels)
         self.presence = Presence(self.registry.channels)
@@ -162,6 +165,7 @@ class Gateway:
         Raises:
             OSError: the port is in use.
         """
+        self.pulse.start()
         await self.tracing.open(self.config.telemetry, self.instance)
         await self.database.run(starts.begin, self.instance, "gateway", __version__)
         killed = await kill_survivors(self.database)
@@ -203,6 +207,7 @@ class Gateway:
         await self.models.close()
         await self._fetcher.close()
         await self.tracing.close()
+        self.pulse.stop()
 
     async def reload(self) -> ReloadResult:
         """Reads the configuration again: all or nothing; a run keeps its stored model."""

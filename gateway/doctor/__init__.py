@@ -17,8 +17,10 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gateway.agent.resolve import default_model
 from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
@@ -85,6 +87,7 @@ def examine(config_path: Path | None, paths: Paths, environ: Mapping[str, str]) 
         *binding(config),
         *children(config),
         *confinement(config),
+        *telemetry(config),
     ]
     return findings, config
 
@@ -250,3 +253,18 @@ def confinement(config: Config) -> Iterator[Finding]:
     if config.tools.exec.ask == "off":
         fix = 'set tools.exec.ask to "on-miss"'
         yield Finding("exec", Level.WARN, "commands run without asking (tools.exec.ask is off)", fix)
+
+
+def telemetry(config: Config) -> Iterator[Finding]:
+    """Whether traces can be sent where they are wanted."""
+    if config.telemetry.otlp.endpoint is None:
+        return
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+        fix = "install laneway[otlp], or leave telemetry.otlp.endpoint out"
+        yield Finding("telemetry", Level.FAIL, "telemetry.otlp.endpoint is set, and the library is missing", fix)
+    else:
+        place = urlsplit(config.telemetry.otlp.endpoint)
+        yield Finding("telemetry", Level.OK, f"traces go to {place.hostname}")
+    if config.telemetry.capture_content:
+        fix = "set telemetry.captureContent to false unless the collector may know everything"
+        yield Finding("telemetry", Level.WARN, "traces hold what people, models and tools write", fix)

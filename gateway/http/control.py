@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.http import admin, health, jobs, messages, openai, platforms, runs, sessions, stream, timeline, usage
+from gateway.http import (
+    admin,
+    details,
+    health,
+    jobs,
+    messages,
+    openai,
+    platforms,
+    runs,
+    sessions,
+    stream,
+    timeline,
+    usage,
+)
 
 
 def routes() -> list[web.RouteDef]:
@@ -17,6 +30,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/models/{id}", openai.show_model),
         web.post("/v1/chat/completions", openai.chat_completions),
         web.get("/api/status", health.status),
+        web.get("/api/health/details", details.show_details),
         web.get("/api/events", stream.stream_events, allow_head=False),
         web.get("/api/sessions", sessions.list_sessions),
         web.get("/api/sessions/{key}", sessions.show_session),

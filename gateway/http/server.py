@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway.http import control
 from gateway.http.auth import Tokens, guard_host, guard_token, own_token
+from gateway.http.details import DOCTOR, Doctor
 from gateway.http.keys import GATEWAY
 from gateway.http.openai import DESK
 from gateway.http.openai_answers import Desk
@@ -91,6 +92,7 @@ class HttpServer:
         )
         app[GATEWAY] = gateway
         app[ATTEMPTS] = Attempts()
+        app[DOCTOR] = Doctor()
         app[DESK] = Desk(gateway.database, gateway.events)
         app.on_response_prepare.append(hide_unknown_errors)
         app.on_shutdown.append(self._end_streams)

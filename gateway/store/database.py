@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -36,6 +37,23 @@ def insert_into(table: Table, dialect: str) -> sqlite.Insert | PostgresInsert:
 
 class StoreError(Exception):
     """The database can't be used. The text names the file and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseHealth:
+    """How a database is at this moment."""
+
+    kind: str
+    """`sqlite` or `postgresql`"""
+    place: str
+    """The file, or the server and its database; never a password."""
+    size_bytes: int
+    log_bytes: int
+    """Written and not yet taken over into the database itself."""
+    checkpoint_at: int | None
+    """When that was done last (milliseconds); None where it isn't known."""
+    waiting: int
+    """Units of work of this process that wait for their turn."""
 
 
 class Transaction:
@@ -109,6 +127,10 @@ class Database(Protocol):
         Raises:
             StoreError: as in `run`.
         """
+        ...
+
+    async def health(self) -> DatabaseHealth:
+        """How it is at this moment."""
         ...
 
     def next_commit(self) -> asyncio.Future[None]:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
 from gateway import failpoints
-from gateway.store.database import StoreError, Transaction
+from gateway.store.database import DatabaseHealth, StoreError, Transaction
 from gateway.telemetry import context
 
 P = ParamSpec("P")
@@ -147,6 +147,16 @@ class SqliteDatabase:
     async def read(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Database.read`."""
         return await self._loop.run_in_executor(self._readers, self._read, partial(_call, unit, args, kwargs))
+
+    async def health(self) -> DatabaseHealth:
+        """See `Database.health`. Only a checkpoint writes to the main file: its time is that of the last one."""
+        return await self._loop.run_in_executor(self._readers, self._health)
+
+    def _health(self) -> DatabaseHealth:
+        main, log = self._file.stat(), self._file.with_name(self._file.name + "-wal")
+        size = log.stat().st_size if log.exists() else 0
+        waiting = self._jobs.qsize()
+        return DatabaseHealth("sqlite", str(self._file), main.st_size, size, main.st_mtime_ns // 1_000_000, waiting)
 
     def next_commit(self) -> asyncio.Future[None]:
         """See `Database.next_commit`."""
