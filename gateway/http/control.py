@@ -6,6 +6,7 @@ from aiohttp import web
 
 from gateway.http import (
     admin,
+    configuration,
     details,
     health,
     jobs,
@@ -54,5 +55,9 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/approvals", admin.list_approvals),
         web.post("/api/approvals/{id:[0-9]{1,18}}", admin.decide),
         web.post("/api/reload", admin.reload),
+        web.get("/api/config", configuration.show_config),
+        web.put("/api/config", configuration.save_config),
+        web.get("/api/config/source", configuration.show_source),
+        web.post("/api/config/check", configuration.check_config),
         web.post("/api/backup", admin.backup),
     ]

@@ -5,6 +5,7 @@ Owns the socket and the middlewares. Nothing of it survives the process; what a 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from gateway.http import control
 from gateway.http.auth import Tokens, guard_host, guard_token, own_token
+from gateway.http.configuration import EDITING
 from gateway.http.details import DOCTOR, Doctor
 from gateway.http.keys import GATEWAY
 from gateway.http.openai import DESK
@@ -93,6 +95,7 @@ class HttpServer:
         app[GATEWAY] = gateway
         app[ATTEMPTS] = Attempts()
         app[DOCTOR] = Doctor()
+        app[EDITING] = asyncio.Lock()
         app[DESK] = Desk(gateway.database, gateway.events)
         app.on_response_prepare.append(hide_unknown_errors)
         app.on_shutdown.append(self._end_streams)
