@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway import __version__
+from gateway import __version__, logs
 from gateway.agent.asking import Asker
 from gateway.agent.finals import Finals
 from gateway.agent.models import Models
@@ -30,6 +30,7 @@ from gateway.agent.toolset import ToolRunner
 from gateway.agent.turn import Parts, Turns
 from gateway.approvals import ApprovalBook
 from gateway.asking_people import Asking
+from gateway.chores import core_chores
 from gateway.commands.core import core_commands
 from gateway.commands.jobs import job_commands
 from gateway.commands.mcp import mcp_command
@@ -48,7 +49,6 @@ from gateway.jobs.aggregate import aggregate_kind
 from gateway.jobs.control import JobControl
 from gateway.jobs.kinds import LANE as JOB_LANE
 from gateway.jobs.noop import noop_kind
-from gateway.jobs.pruning import Retention
 from gateway.jobs.runner import Jobs
 from gateway.jobs.shell import LANE as SHELL_LANE
 from gateway.jobs.shell import shell_kind
@@ -56,17 +56,19 @@ from gateway.lifecycle import Lifecycle
 from gateway.mcp.client.server import Surroundings
 from gateway.mcp.client.servers import McpServers
 from gateway.metrics import Metrics
-from gateway.plugins import Chore, LaneSpec, Plugin, Registry, load_plugins
+from gateway.plugins import LaneSpec, Plugin, Registry, load_plugins
 from gateway.posting import Posting
 from gateway.presence import Presence
+from gateway.pulse import Pulse, resident_bytes
 from gateway.reception import Reception
 from gateway.recovery import Recovery
 from gateway.relay import Relay
-from gateway.store import jobs, workers
+from gateway.store import starts, workers
 from gateway.store.database import Database, Transaction
 from gateway.store.lock import StateLock
 from gateway.store.open import open_database
 from gateway.store.schema import sessions as sessions_table
+from gateway.telemetry.tracing import Tracing
 from gateway.tools.core import core_tools
 from gateway.tools.processes import kill_survivors
 from gateway.tools.redact import Redactor
@@ -132,24 +134,24 @@ class Gateway:
         self.url = ""
         self.stopping = asyncio.Event()
         self._redactor = self._make_redactor(config)
+        logs.follow(config.gateway.log, self.clean)
         self._fetcher = Fetcher()
         self._background: set[asyncio.Task[None]] = set()
 
-        self.registry = Registry(config=config)
-        self._register_core()
-        load_plugins(self.registry, config.plugins.disabled, options.plugins)
-
+        self.registry = self._make_registry(config)
         self.metrics = Metrics()
         self.company = keep_company(database, self.instance, self.role, self._caps(config), self.metrics.started)
         self.company.on_displaced = self.stopping.set
         self.bus, self.lanes = self.company.bus, self.company.lanes
         far = Far(self.bus, self.role)
+        self.tracing = Tracing(self.clean)
+        self.pulse = Pulse()
         self.events = EventLog(database, far.events, far.fleeting)
         self.files = TranscriptFiles(self.paths, sync=config.database.durability == "full")
         # Channels are connected in the gateway alone: what another process has to show goes by way of the bus.
         self.relay = Relay(database, self.registry.channels if self.role.is_gateway else {})
         self.presence = Presence(self.registry.channels) if self.role.is_gateway else FarPresence(self.bus)
-        self.deliverer = Delivery(database, self.registry.channels, self.events, self.relay)
+        self.deliverer = Delivery(database, self.registry.channels, self.events, self.relay, self.tracing)
         self.posting = Posting(self.registry.channels, self.events, self.presence, self._wake_delivery)
         self.asking = Asking(self.posting, self.events)
         self.approvals = ApprovalBook(database, self.asking.notify, self.asking.answerable, tell=far.approval)
@@ -166,8 +168,7 @@ class Gateway:
         self.recovery = Recovery(self.lifecycle, self.posting, self.instance)
         self.company.members = join_in(self.company, self.recovery, config, self._release_claims)
         self.http = HttpServer(self)
-        self._register_chores()
-        self.upkeep = Upkeep(database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
+        self.upkeep = self._make_upkeep()
         self.registry.composed = self
         hear(self)
 
@@ -179,7 +180,11 @@ class Gateway:
         Raises:
             OSError: the port is in use.
         """
+        self.pulse.start()
+        self.metrics.watch_process(self.pulse.lag, resident_bytes)
+        await self.tracing.open(self.config.telemetry, self.instance)
         await self.company.start()
+        await self.database.run(starts.begin, self.instance, "gateway", __version__)
         recovered = await self.database.run(self.recovery.recover)
         killed = await kill_survivors(self.database)
         await self.company.tell_caps(self._caps(self.config))
@@ -219,6 +224,7 @@ class Gateway:
             await hook()
         await self.events.close()
         await self.http.stop()
+        await self.database.run(starts.stopped, self.instance)
         await self.company.stop()
         await self.close_clients()
 
@@ -229,6 +235,8 @@ class Gateway:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.models.close()
         await self._fetcher.close()
+        await self.tracing.close()
+        self.pulse.stop()
 
     def prepare_models_later(self) -> None:
         """Imports what the configured models need, beside everything else."""
@@ -244,6 +252,7 @@ class Gateway:
         restart = diff_restart(self.config, config)
         self.config = config
         self._redactor = self._make_redactor(config)
+        logs.follow(config.gateway.log, self.clean)
         if self.role.is_gateway:
             await self.company.tell_caps(self._caps(config))
             self.bus.say("reload")
@@ -297,25 +306,27 @@ class Gateway:
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
-    def _register_core(self) -> None:
+    def _make_registry(self, config: Config) -> Registry:
+        registry = Registry(config=config)
         for tool in core_tools(self._fetcher):
-            self.registry.tool(tool)
+            registry.tool(tool)
         for command in (*core_commands(), *job_commands(), mcp_command()):
-            self.registry.command(command)
-        self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
-        self.registry.job_kind(aggregate_kind())
-        self.registry.job_kind(noop_kind())
-        self.registry.job_kind(shell_kind())
-        self.registry.lane(LaneSpec(SHELL_LANE, lambda config: config.jobs.shell.max_concurrent))
-        self.registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
+            registry.command(command)
+        registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
+        registry.job_kind(aggregate_kind())
+        registry.job_kind(noop_kind())
+        registry.job_kind(shell_kind())
+        registry.lane(LaneSpec(SHELL_LANE, lambda config: config.jobs.shell.max_concurrent))
+        registry.lane(LaneSpec(JOB_LANE, lambda config: config.jobs.max_concurrent))
         for channel in http_channels():
-            self.registry.channel(channel)
+            registry.channel(channel)
+        load_plugins(registry, config.plugins.disabled, self.options.plugins)
+        return registry
 
-    def _register_chores(self) -> None:
-        self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
-        self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
-        kept = Retention(self.registry)
-        self.registry.chore(Chore("job retention", kept.next_due, kept.work))
+    def _make_upkeep(self) -> Upkeep:
+        for chore in core_chores(self):
+            self.registry.chore(chore)
+        return Upkeep(self.database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
 
     def _make_lifecycle(self) -> Lifecycle:
         return Lifecycle(
@@ -329,13 +340,14 @@ class Gateway:
             self._current,
             self.approvals.withdraw,
             self.ring,
+            self.tracing,
         )
 
     def _make_steps(self) -> Steps:
         resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
         finals = Finals(self.lifecycle, self.posting, resting)
         runner = Jobs(self.registry, self.database, self.lifecycle, self._is_draining)
-        return Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, runner)
+        return Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, runner, self.tracing)
 
     def _make_intake(self) -> Reception:
         inbound = Inbound(self, self.database, self.queues, self.registry.commands, self.metrics)
@@ -347,7 +359,8 @@ class Gateway:
         return McpServers(self.registry, self._current, around)
 
     def _make_turns(self) -> Turns:
-        asker = Asker(self.database, self.steps, self.models, self.settings, self.events, self.metrics, self.relay)
+        seen = (self.events, self.metrics, self.relay, self.tracing)
+        asker = Asker(self.database, self.steps, self.models, self.settings, *seen)
         return Turns(
             Parts(
                 self.database,
@@ -357,27 +370,9 @@ class Gateway:
                 ToolRunner(self.database, self.clean, self._check_claim),
                 self.lanes.is_draining,
                 self.registry.check_output,
+                self.tracing,
             )
         )
-
-    async def _next_delayed(self) -> int | None:
-        return await self.database.read(jobs.next_due)
-
-    async def _release_delayed(self) -> None:
-        while await self.database.run(self._release_some):
-            pass
-
-    def _release_some(self, tx: Transaction) -> int:
-        found = jobs.due(tx)
-        for run in found:
-            self.lifecycle.release_due(tx, run)
-        return len(found)
-
-    async def _next_thread(self) -> int | None:
-        return await self.database.read(self.guests.next_due)
-
-    async def _give_back_threads(self) -> None:
-        await self.database.run(self.guests.overdue)
 
     async def _check_claim(self, session_id: str, fence: int) -> None:
         await self.company.members.check(session_id, fence)

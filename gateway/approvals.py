@@ -263,7 +263,11 @@ class ApprovalBook:
         return self._close(tx, approval, State.EXPIRED, f"nobody answered within {minutes:g} minutes")
 
     def _close(self, tx: Transaction, approval: Approval, state: State, reason: str) -> Approval:
-        tx.execute(update(approvals).where(approvals.c.id == approval.id).values(state=state.value, reason=reason))
+        tx.execute(
+            update(approvals)
+            .where(approvals.c.id == approval.id)
+            .values(state=state.value, reason=reason, decided_at=tx.now)
+        )
         closed = replace(approval, state=state, reason=reason)
         self._notify(tx, closed)
         tx.after_commit(lambda: self._wake(closed))

@@ -13,7 +13,7 @@ import logging
 import random
 from collections.abc import Mapping
 
-from gateway import failpoints
+from gateway import failpoints, logs
 from gateway.cards import Card, buttons_from
 from gateway.channel import Channel, DeliveryError, Post
 from gateway.events import EventLog
@@ -22,6 +22,8 @@ from gateway.routes import Route
 from gateway.store import outbox
 from gateway.store.database import Database, Transaction
 from gateway.store.outbox import State
+from gateway.telemetry import names
+from gateway.telemetry.tracing import Tracing
 from gateway.timers import Alarm
 from gateway.views import capped, route_json
 
@@ -38,8 +40,11 @@ log = logging.getLogger(__name__)
 class Delivery:
     """Owns the sending of every outbox row of channels that post."""
 
-    def __init__(self, database: Database, channels: Mapping[str, Channel], events: EventLog, relay: Relay) -> None:
+    def __init__(
+        self, database: Database, channels: Mapping[str, Channel], events: EventLog, relay: Relay, tracing: Tracing
+    ) -> None:
         self._database = database
+        self._tracing = tracing
         self._relay = relay
         self._channels = channels
         self._events = events
@@ -115,8 +120,12 @@ class Delivery:
         post = await self._database.run(_mark_sending, route)
         if post is None:
             return
+        logs.bind(session=post.session_key)
         try:
-            platform_id = await self._post(post)
+            with self._tracing.span(names.delivery(channel_of(post)), "client", post.trace) as span:
+                attempt = post.attempts + 1
+                span.set({names.POST_ID: post.id, names.POST_KIND: post.kind, names.POST_ATTEMPT: attempt})
+                platform_id = await self._post(post)
         except DeliveryError as error:
             await self._database.run(
                 self._failed, post.id, str(error), error.permanent, error.retry_after, error.uncertain

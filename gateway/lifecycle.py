@@ -21,6 +21,8 @@ from gateway.posting import Posting
 from gateway.store import inbox, jobs, runs, sessions, threads, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run, Status
+from gateway.telemetry import context, spans
+from gateway.telemetry.tracing import Span, Tracing
 from gateway.transcripts import TranscriptFiles
 from gateway.views import ERROR_CHARS, capped, run_json
 
@@ -67,6 +69,7 @@ class Lifecycle:
     """Voids the questions that a session has put to people."""
     due: Callable[[int], None]
     """Tells the alarms that a due time (milliseconds) has been written."""
+    tracing: Tracing
 
     def start(self, tx: Transaction, run: Run) -> Run:
         """Its session has begun to work: the time spent waiting for children counts, time in the queue doesn't."""
@@ -259,6 +262,8 @@ class Lifecycle:
 
     def told(self, tx: Transaction, run: Run, change: str) -> Run:
         """Appends an event about a run that has just been read, or written, and returns it."""
+        if change == "created":
+            self._trace(tx, spans.spawned(run, tx.trace))
         self.events.append(
             tx,
             "run",
@@ -295,6 +300,8 @@ class Lifecycle:
             self._plan_archive(tx, run, soon=True, announced_at=tx.now)
             return run
         session, note = found
+        trace = context.child_of(tx.trace or run.trace)
+        self._trace(tx, spans.announced(run, trace, tx.trace or run.trace, tx.now))
         text = self._words(tx, run, session)
         if text is None:
             self._plan_archive(tx, run, soon=True, announced_at=tx.now)
@@ -307,6 +314,7 @@ class Lifecycle:
             f"{text}\n{note}" if note else text,
             route=run.route,
             run_id=run.id,
+            trace=trace,
         )
         self._plan_archive(tx, run, soon=session.closed)
         if not session.closed and session.kind != "job":
@@ -448,6 +456,10 @@ class Lifecycle:
             return {}
         waited = max(0, tx.now - run.waiting_since)
         return {"active_ms": run.active_ms + waited, "waiting_since": None, "deadline_at": None}
+
+    def _trace(self, tx: Transaction, span: Span | None) -> None:
+        if span is not None:
+            tx.after_commit(lambda: self.tracing.emit(span))
 
     def _since(self, tx: Transaction, run: Run) -> int:
         """The seq before the first message of this run: a revived session holds earlier runs too."""

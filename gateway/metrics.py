@@ -7,7 +7,7 @@ expects.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -32,6 +32,15 @@ class LaneNumbers(Protocol):
     def waiting(self) -> int: ...
     @property
     def oldest_wait_seconds(self) -> float: ...
+
+
+class LagNumbers(Protocol):
+    """What is read of the event loop, in seconds."""
+
+    @property
+    def p50(self) -> float: ...
+    @property
+    def p99(self) -> float: ...
 
 
 class Metrics:
@@ -75,6 +84,10 @@ class Metrics:
             buckets=_FAST,
             registry=registry,
         )
+
+    def watch_process(self, lag: Callable[[], LagNumbers], resident_bytes: Callable[[], int]) -> None:
+        """Says whom to ask for the event loop's lag in the last minute, and for the memory of the process."""
+        self._registry.register(_Process(lag, resident_bytes))
 
     def run_ended(self, outcome: str) -> None:
         """A run has ended."""
@@ -142,3 +155,20 @@ class _Lanes(Collector):
             cap.add_metric([name], lane.cap)
             oldest.add_metric([name], lane.oldest_wait_seconds)
         return [running, waiting, cap, oldest]
+
+
+class _Process(Collector):
+    def __init__(self, lag: Callable[[], LagNumbers], resident_bytes: Callable[[], int]) -> None:
+        self._lag = lag
+        self._resident_bytes = resident_bytes
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        lag = GaugeMetricFamily(
+            "laneway_event_loop_lag_seconds", "How late the event loop was in the last minute.", labels=["quantile"]
+        )
+        now = self._lag()
+        lag.add_metric(["0.5"], now.p50)
+        lag.add_metric(["0.99"], now.p99)
+        held = GaugeMetricFamily("laneway_resident_memory_bytes", "Memory that the process holds.")
+        held.add_metric([], self._resident_bytes())
+        return [lag, held]

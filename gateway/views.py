@@ -13,6 +13,7 @@ from gateway.routes import Route
 from gateway.store.inbox import Row
 from gateway.store.runs import Run
 from gateway.store.transcript import Message
+from gateway.telemetry import context
 
 LABEL_CHARS = 80
 ERROR_CHARS = 500
@@ -100,6 +101,7 @@ def run_json(run: Run, now: int, position: int | None = None) -> dict[str, Any]:
         "revivedFrom": run.revived_from,
         "retryOf": run.retry_of,
         "transcriptPath": run.transcript_path,
+        "traceId": context.recorded_id(run.trace),
     }
 
 
@@ -181,6 +183,8 @@ def message_json(message: Message) -> dict[str, Any]:
         "tokens": tokens_json(usage) if message.tokens_in is not None else None,
         "costUsd": usd(message.cost_micro),
         "route": route_json(message.route),
+        "startedAt": iso(message.started_at),
+        "waits": [{"for": what, "from": iso(since), "to": iso(until)} for what, since, until in message.waits or ()],
         "createdAt": iso(message.created_at),
     }
 

@@ -124,6 +124,8 @@ class Requester:
     """What he asks for may write files and run commands."""
     join: tuple[Session, Run] | None = None
     """The job that joins what several children come to: they belong to it, while his limits hold for them."""
+    person: str | None = None
+    """Who the work is for; None: whoever the conversation works for."""
 
     @property
     def conversation(self) -> Session | None:

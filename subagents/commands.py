@@ -150,7 +150,7 @@ class Subcommands:
         def unit(tx: Transaction, viewer: Viewer) -> Answer:
             if viewer.session is None:
                 raise CommandError(texts.usage("spawn"))
-            return self._control.spawn(tx, viewer.session, args, context.route.to_json())
+            return self._control.spawn(tx, viewer.session, args, context.route.to_json(), context.sender.id)
 
         return await self._once(context, f"spawn {rest}", unit)
 

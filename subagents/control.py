@@ -7,7 +7,7 @@ Survives a crash: whatever was answered, because the answer is given after the c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -208,13 +208,21 @@ class Control:
 
     # ---- new runs ----
 
-    def spawn(self, tx: Transaction, session: Session, args: SpawnArguments, route: str | None) -> Answer:
+    def spawn(self, tx: Transaction, session: Session, args: SpawnArguments, route: str | None, person: str) -> Answer:
         """Starts a sub-agent as a user, with the checks of the tool `sessions_spawn`.
+
+        Args:
+            tx: the unit of work.
+            session: the conversation.
+            args: what for.
+            route: where it is announced.
+            person: the user.
 
         Raises:
             Refused: with what would be allowed.
         """
-        accepted = self._spawner.spawn(tx, self._requester(tx, session, route), args)
+        requester = replace(self._requester(tx, session, route), person=person)
+        accepted = self._spawner.spawn(tx, requester, args)
         return Answer(texts.spawned(accepted), accepted)
 
     def retry(self, tx: Transaction, run: Run, route: str | None) -> Answer:

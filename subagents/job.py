@@ -83,7 +83,7 @@ def _create(
     # What belongs to somebody's job is his, whoever adds it.
     trusted = owner.operator if owner.session is None else owner.session.owned
     trusted = trusted and (owner.under is None or owner.under[0].owned)
-    requester = Requester(owner.session, owner.run, owner.route, upto, trusted=trusted, join=owner.under)
+    requester = Requester(owner.session, owner.run, owner.route, upto, trusted, owner.under, owner.person)
     admitted = admit(registry.gateway.config, tx, requester, args)
     fork = _fork(tx, owner, payload.fork_from) if payload.fork_from else None
     run = spawner.create(
@@ -103,7 +103,7 @@ def _create(
         runs.change(tx, run.id, timeout_ms=submission.timeout_ms)
     message = GO_ON if fork is not None and _same_task(tx, payload) else args.task
     session = sessions.get(tx, run.session_id)
-    inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id)
+    inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id, trace=run.trace)
     return registry.gateway.lifecycle.tell(tx, run.id, "created")
 
 

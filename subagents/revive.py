@@ -113,7 +113,9 @@ class Reviver:
             retry_of=retry_of,
         )
         runs.change(tx, old.id, archive_at=None)
-        sessions.change(tx, session.id, closed=False, run_id=run.id, parent_id=requester.id, deaths=0, deaths_seq=None)
+        person = requester.person or session.person
+        begun = {"closed": False, "run_id": run.id, "parent_id": requester.id, "deaths": 0, "deaths_seq": None}
+        sessions.change(tx, session.id, **begun, person=person)
         self._spawner.begin(tx, session, run, message)
         return run
 

@@ -113,13 +113,13 @@ class RunActions:
     async def spawn(self, request: web.Request) -> web.Response:
         """`POST /api/runs`: starts a sub-agent as a user, with the checks of `sessions_spawn`."""
         body = await read_body(request, SpawnBody)
-        await check_key(request, caller(request), body.session_key, "sessionKey")
-        queues = request.app[GATEWAY].queues
+        queues, who = request.app[GATEWAY].queues, caller(request)
+        await check_key(request, who, body.session_key, "sessionKey")
 
         def unit(tx: Transaction) -> Answer:
             session = queues.session(tx, body.session_key, owned=True)
             route = session.last_route or Route(CHANNEL, "default", session.key).to_json()
-            return self._control.spawn(tx, session, body, route)
+            return self._control.spawn(tx, session, body, route, f"http:{who.name}")
 
         return answer(await self._once(request, body, unit), 202)
 

@@ -145,12 +145,13 @@ class Spawner:
             depth=parent.depth + 1 if parent else 1,
             owned=requester.trusted and (parent is None or parent.owned),
             cwd=str(admitted.cwd) if admitted.cwd else None,
+            person=requester.person or (parent.person if parent else None),
             **fork,
         )
 
     def begin(self, tx: Transaction, session: Session, run: Run, message: str) -> None:
         """Gives a run its first message and asks for its activation."""
-        inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id)
+        inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id, trace=run.trace)
         self._registry.gateway.lanes.enqueue(tx, session.lane, session.id)
         self._registry.gateway.lifecycle.told(tx, run, "created")
 

@@ -12,7 +12,7 @@ import typer
 from channels.terminal import once, plain
 from channels.terminal.host import HostFailed
 from gateway.cli.context import USAGE, CliContext, CliError, run
-from gateway.cli.logging import LEVELS, configure
+from gateway.cli.logging import configure, level_from_environment
 from gateway.http.server import ListenError
 from gateway.plugins import PluginError
 from gateway.store.database import StoreError
@@ -76,5 +76,4 @@ def _log_to_file(here: CliContext) -> None:
     """A gateway inside the chat must not write over what is drawn."""
     file: Path = here.paths.state / LOG_FILE
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    level = os.environ.get("LANEWAY_LOG", "warning").lower()
-    configure(level if level in LEVELS else "warning", file)
+    configure(level_from_environment(), file)

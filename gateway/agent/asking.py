@@ -26,6 +26,7 @@ from gateway.agent.prompt import prompt_messages
 from gateway.agent.setting import Setting, Settings
 from gateway.agent.steps import Steps
 from gateway.agent.streaming import Stream
+from gateway.agent.timing import CallTiming
 from gateway.agent.tokens import estimate_message, estimate_text
 from gateway.events import EventLog
 from gateway.metrics import Metrics
@@ -35,6 +36,8 @@ from gateway.store.outbox import Post
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
+from gateway.telemetry import calls, names
+from gateway.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Answer:
     reply: ModelReply
     model: ModelRef
     reservation: usage.Reservation | None
+    timing: CallTiming
 
 
 @dataclass(slots=True)
@@ -58,6 +62,8 @@ class Conversation:
     """The outbox row of the answer that is being streamed."""
     sections: list[str]
     """What plugins add to the system prompt, as of the last boundary."""
+    calling: CallTiming | None = None
+    """The model call that is under way, or has failed."""
 
     @property
     def rows(self) -> list[Message]:
@@ -77,6 +83,7 @@ class Asker:
         events: EventLog,
         metrics: Metrics,
         relay: Relay,
+        tracing: Tracing,
     ) -> None:
         self._database = database
         self._steps = steps
@@ -85,6 +92,7 @@ class Asker:
         self._events = events
         self._metrics = metrics
         self._relay = relay
+        self._tracing = tracing
 
     async def ask(self, talk: Conversation, setting: Setting) -> Answer:
         """Asks once; a prompt that turns out too long is compacted, and asked once more.
@@ -142,9 +150,30 @@ class Asker:
         stream: Stream | None,
         fallbacks: Sequence[ModelRef],
     ) -> Answer:
+        """Makes a call, as a span if it is traced."""
+        with self._tracing.span(names.call(request.model.id), "client") as span:
+            if span.on:
+                span.set(calls.asked(request, talk.session, streamed=stream is not None))
+            answer = await self._counted(talk, setting, request, tokens, stream, fallbacks)
+            if span.on:
+                span.set(calls.answered(answer.reply, answer.model, answer.timing))
+            if span.on and self._tracing.capture:
+                span.set(calls.texts(self._tracing, request, answer.reply))
+            return answer
+
+    async def _counted(
+        self,
+        talk: Conversation,
+        setting: Setting,
+        request: ModelRequest,
+        tokens: int,
+        stream: Stream | None,
+        fallbacks: Sequence[ModelRef],
+    ) -> Answer:
         """Makes a call and counts it. What each model that is asked may cost is set aside before, if a budget watches;
         of one that doesn't answer it is given back."""
-        started = time.monotonic()
+        started, timing = time.monotonic(), CallTiming()
+        talk.calling = timing
         held: usage.Reservation | None = None
 
         async def admit(model: ModelRef) -> int | None:
@@ -160,6 +189,7 @@ class Asker:
                 self._retrying(talk.session, stream),
                 fallbacks,
                 admit if await self._watched(talk, setting) else None,
+                timing,
             )
         except (ModelError, BudgetExhausted) as error:
             if isinstance(error, ModelError):
@@ -168,7 +198,8 @@ class Asker:
                 await self._database.run(usage.release, held)
             raise
         self._metrics.model_call(model.name, "ok", time.monotonic() - started, reply.usage)
-        return Answer(reply, model, held)
+        talk.calling = None
+        return Answer(reply, model, held, timing)
 
     async def _watched(self, talk: Conversation, setting: Setting) -> bool:
         """Whether any budget watches a call."""
@@ -234,6 +265,7 @@ class Asker:
             made.reply,
             made.model,
             made.reservation,
+            made.timing,
         )
         talk.inherited = [row for row in talk.inherited if row.seq > upto]
         talk.history = [*(row for row in talk.history if row.seq > upto), summary]

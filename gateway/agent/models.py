@@ -34,6 +34,7 @@ from gateway.agent.messages import (
 )
 from gateway.agent.rates import unlimited
 from gateway.agent.retry import LONGEST_WAIT, MAX_TRIES, wait_before
+from gateway.agent.timing import RATE, RETRY, CallTiming, now_ms
 
 OFFLINE_VARIABLE = "LANEWAY_OFFLINE"
 """Set to 1, it forbids every model call that would leave this machine; tests run with it."""
@@ -113,6 +114,7 @@ class Models:
         on_retry: OnRetry | None = None,
         fallbacks: Sequence[ModelRef] = (),
         admit: Admit | None = None,
+        timing: CallTiming | None = None,
     ) -> tuple[ModelReply, ModelRef]:
         """Makes a call, up to `MAX_TRIES` times, and then with each of the fallbacks.
 
@@ -123,6 +125,7 @@ class Models:
                 that `on_delta` has had so far is void: the answer begins anew.
             fallbacks: models that may answer where the first one can't.
             admit: is asked before each model. A fallback that it refuses is passed over; the first model isn't.
+            timing: is told what had to be waited for.
 
         Returns:
             The answer, and the model that gave it.
@@ -133,13 +136,14 @@ class Models:
             BudgetExhausted: the first model can't be paid, or it failed and none of the fallbacks can.
         """
         models = (request.model, *fallbacks)
+        timing = timing or CallTiming()
         failures: list[ModelError] = []
         unpaid: list[BudgetExhausted] = []
         for place, model in enumerate(models):
             following = models[place + 1 : place + 2]
             try:
                 asked = await _admitted(request, model, admit)
-                reply = await self._persist(asked, on_delta, on_retry, has_next=bool(following))
+                reply = await self._persist(asked, on_delta, on_retry, timing, has_next=bool(following))
             except ContextWindowExceededError:
                 raise
             except _NotAdmitted as refused:
@@ -166,22 +170,35 @@ class Models:
                 await client.close()
 
     async def _persist(
-        self, request: ModelRequest, on_delta: OnDelta | None, on_retry: OnRetry | None, *, has_next: bool
+        self,
+        request: ModelRequest,
+        on_delta: OnDelta | None,
+        on_retry: OnRetry | None,
+        timing: CallTiming,
+        *,
+        has_next: bool,
     ) -> ModelReply:
         _check_allowed(request.model)
         client = await self._client(_client_name(request.model))
         for attempt in range(1, MAX_TRIES):
+            asked_at = now_ms()
             try:
                 async with self._gate(request.model, on_retry):
+                    timing.waited(RATE, asked_at)
                     return await client.complete(request, on_delta)
             except TransientModelError as error:
+                what = RATE if error.rate_limited else RETRY
                 if has_next and (error.retry_after or 0) > LONGEST_WAIT:
                     raise
                 wait = wait_before(attempt, error.retry_after, self._jitter())
                 if on_retry:
                     await on_retry(f"{error}; try {attempt + 1} of {MAX_TRIES} in {wait:.0f} s")
+            failed_at = now_ms()
             await self._sleep(wait)
+            timing.waited(what, failed_at)
+        asked_at = now_ms()
         async with self._gate(request.model, on_retry):
+            timing.waited(RATE, asked_at)
             return await client.complete(request, on_delta)
 
     async def _client(self, api: str) -> ModelClient:

@@ -15,6 +15,7 @@ from gateway.agent.clock import RunClock
 from gateway.agent.messages import ModelRef, ThinkingLevel
 from gateway.agent.prompt import WorkspaceFiles, main_prompt
 from gateway.agent.resolve import default_model, fallback_models, find_model
+from gateway.agent.timing import now_ms
 from gateway.agent.toolset import Toolset
 from gateway.approvals import ApprovalBook, Call
 from gateway.config import Agent, Config, UnknownAgent, UnknownModel
@@ -191,6 +192,7 @@ class Settings:
             call_index=index,
             run_id=run.id if run else None,
             fence=session.fence,
+            started_at=now_ms(),
             processes=StoreLedger(self._database, session.id, self._registry.gateway.instance),
             approver=_ClockedApprover(
                 self._approvals.approver(

@@ -14,6 +14,7 @@ from gateway.agent import usage
 from gateway.agent.finals import CheckOutput, Final, Finals
 from gateway.agent.messages import ModelRef, ModelReply
 from gateway.agent.resting import Resting
+from gateway.agent.timing import CallTiming
 from gateway.channel import Mark
 from gateway.jobs.runner import Claimed, Jobs
 from gateway.lanes.base import RESUMED, Lanes
@@ -25,6 +26,7 @@ from gateway.store.outbox import Post
 from gateway.store.runs import Outcome, Run
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
+from gateway.telemetry.tracing import Tracing
 
 ROLE_KINDS: Mapping[inbox.Kind, transcript.Kind] = {
     "user": "user",
@@ -82,6 +84,7 @@ class Spent:
     active_ms: int
     """Active time since the last append."""
     reservation: usage.Reservation | None
+    timing: CallTiming
     check_output: CheckOutput
 
 
@@ -96,6 +99,7 @@ class Steps:
     resting: Resting
     finals: Finals
     jobs: Jobs
+    tracing: Tracing
 
     def begin(self, tx: Transaction, session_id: str, sections: Sections) -> Begun | Claimed | None:
         """Claims the session if there is something to do, loads it, and lets in what may enter; None: there isn't."""
@@ -156,8 +160,8 @@ class Steps:
         session = sessions.owned(tx, session_id, fence)
         runs.hold_chain(tx, session.run_id)
         run = self._tick(tx, session, spent.active_ms)
-        message = self._store(tx, session, reply, model)
-        usage.settle(tx, session, run, reply.usage, spent.reservation)
+        message = self._store(tx, session, reply, model, spent.timing)
+        usage.settle(tx, session, run, model, reply.usage, spent.reservation)
         if run is not None:
             runs.change(tx, run.id, last_tool=reply.calls[-1].name, **_progress(run, reply))
         return message
@@ -182,8 +186,8 @@ class Steps:
         session = sessions.owned(tx, session_id, fence, ends=True)
         runs.hold_chain(tx, session.run_id)
         run = self._tick(tx, session, spent.active_ms)
-        message = self._store(tx, session, reply, model)
-        usage.settle(tx, session, run, reply.usage, spent.reservation)
+        message = self._store(tx, session, reply, model, spent.timing)
+        usage.settle(tx, session, run, model, reply.usage, spent.reservation)
         if run is not None and run.open:
             runs.change(tx, run.id, **_progress(run, reply))
             return self.finals.child(tx, session, run, message, spent.check_output)
@@ -198,14 +202,19 @@ class Steps:
         cause: str,
         outcome: Outcome,
         active_ms: int,
+        timing: CallTiming | None = None,
     ) -> None:
-        """Ends the turn because it can't go on: a child's run ends with it, a main session's user is told why."""
+        """Ends the turn because it can't go on: a child's run ends with it, a main session's user is told why. `timing`
+        is that of a model call that has failed, or was cut off."""
         sessions.hold_tree(tx, session_id)
         session = sessions.owned(tx, session_id, fence)
         run = self._tick(tx, session, active_ms)
         cut_off = "(not finished: the turn was ended; what it has done so far is unknown)"
         transcript.close_open_calls(tx, session_id, fence, cut_off)
-        message = transcript.append(tx, session_id, fence, "assistant", "failure", text, route=session.turn_route)
+        call = timing.columns() if timing else {}
+        message = transcript.append(
+            tx, session_id, fence, "assistant", "failure", text, route=session.turn_route, **call
+        )
         if run is not None and run.open:
             self.lifecycle.finish(tx, run.id, outcome, error=text, cause=cause, by_owner=True)
             return
@@ -223,6 +232,7 @@ class Steps:
         reply: ModelReply,
         model: ModelRef,
         reservation: usage.Reservation | None,
+        timing: CallTiming,
     ) -> Message:
         """Stores the message that stands for everything up to `upto` from now on."""
         session = sessions.owned(tx, session_id, fence)
@@ -240,10 +250,11 @@ class Steps:
             tokens_out=reply.usage.output,
             cache_read=reply.usage.cache_read,
             cost_micro=reply.usage.cost_micro,
+            **timing.columns(),
         )
         sessions.write(tx, session_id, fence, summary_seq=summary.seq)
         run = runs.find(tx, session.run_id) if session.run_id else None
-        usage.settle(tx, session, run, reply.usage, reservation)
+        usage.settle(tx, session, run, model, reply.usage, reservation)
         return summary
 
     def release(self, tx: Transaction, session_id: str, fence: int, active_ms: int) -> None:
@@ -274,9 +285,16 @@ class Steps:
         self, tx: Transaction, session: Session, run: Run | None, rows: list[inbox.Row], sections: Sections
     ) -> Boundary:
         """Consumes rows, in a turn of their route if none is under way."""
+        person = next((row.sender_id for row in reversed(rows) if row.kind == "user" and row.sender_id), session.person)
         if session.turn_seq is None:
             route = next((row.route for row in rows if row.route), None) or (run.route if run else session.last_route)
-            sessions.write(tx, session.id, session.fence, turn_seq=session.next_seq, turn_route=route, last_route=route)
+            trace = self.tracing.begin(rows[0].trace)
+            begun = {"turn_seq": session.next_seq, "turn_route": route, "turn_trace": trace, "last_route": route}
+            sessions.write(tx, session.id, session.fence, **begun, person=person)
+            if trace is not None and run is not None and run.trace is None:
+                runs.change(tx, run.id, trace=trace)
+        elif person != session.person:
+            sessions.write(tx, session.id, session.fence, person=person)
         consumed = [self._consume(tx, session, row) for row in rows]
         now = sessions.get(tx, session.id) if consumed else session
         if run is None or not run.open:
@@ -301,7 +319,9 @@ class Steps:
             self.lifecycle.announced(tx, row.run_id)
         return message
 
-    def _store(self, tx: Transaction, session: Session, reply: ModelReply, model: ModelRef) -> Message:
+    def _store(
+        self, tx: Transaction, session: Session, reply: ModelReply, model: ModelRef, timing: CallTiming
+    ) -> Message:
         return transcript.append(
             tx,
             session.id,
@@ -318,6 +338,7 @@ class Steps:
             tokens_out=reply.usage.output,
             cache_read=reply.usage.cache_read,
             cost_micro=reply.usage.cost_micro,
+            **timing.columns(),
         )
 
     def _tick(self, tx: Transaction, session: Session, active_ms: int) -> Run | None:

@@ -125,7 +125,14 @@ class ToolRunner:
 def tool_result(tx: Transaction, context: ToolContext, text: str, error: bool) -> Message:
     """Stores the result of the call that a context belongs to."""
     return transcript.append_result(
-        tx, context.session_id, context.fence, context.assistant_seq, context.call_index, text, error=error
+        tx,
+        context.session_id,
+        context.fence,
+        context.assistant_seq,
+        context.call_index,
+        text,
+        error=error,
+        started_at=context.started_at,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from gateway import logs
 from gateway.agent.asking import Answer, Asker, Conversation
 from gateway.agent.clock import RunClock
 from gateway.agent.finals import CheckOutput, Next
@@ -20,12 +21,16 @@ from gateway.agent.loops import LoopDetector
 from gateway.agent.messages import BudgetExhausted, ModelError, ToolCall
 from gateway.agent.setting import Setting, Settings
 from gateway.agent.steps import Begun, Boundary, Spent, Steps
+from gateway.agent.timing import now_ms
 from gateway.agent.toolset import INTERRUPTED, ToolRunner, may_run_again
 from gateway.jobs.runner import Claimed
-from gateway.store.database import Database, StoreError
+from gateway.store import inbox, sessions
+from gateway.store.database import Database, StoreError, Transaction
 from gateway.store.runs import Outcome
 from gateway.store.sessions import FenceLost
 from gateway.store.transcript import Message
+from gateway.telemetry import calls, context, names, spans
+from gateway.telemetry.tracing import Tracing
 
 STARTING = 12
 """Activations that may begin side by side: a burst of new ones must not stand before the turns that are under way in
@@ -45,6 +50,7 @@ class Parts:
     tools: ToolRunner
     draining: Callable[[str], bool]
     check_output: CheckOutput
+    tracing: Tracing
 
 
 class Turns:
@@ -66,19 +72,27 @@ class Turns:
             return
         if begun is None:
             return
+        logs.bind(session=begun.session.key, run=begun.session.run_id, job=begun.run.number if begun.run else None)
         if isinstance(begun, Claimed):
             await self._parts.steps.jobs.run(begun)
             return
         turn = Turn(self._parts, begun)
+        context.current.set(turn.trace)
         try:
             await turn.run()
         except FenceLost as lost:
+            turn.stopped()
             log.info("%s", lost)
+        except asyncio.CancelledError:
+            turn.stopped()
+            raise
         except StoreError:
             log.exception("session %s: the turn is continued when the database is back", begun.session.key)
         except Exception as error:
             log.exception("session %s, run %s: the turn failed", begun.session.key, begun.session.run_id)
             await turn.fail(f"the turn failed: {type(error).__name__}: {error}", "internal", Outcome.ERROR)
+        finally:
+            await turn.record()
 
 
 class Turn:
@@ -94,6 +108,14 @@ class Turn:
         self._clock = RunClock(run.timeout_ms if run else 0, run.active_ms if run else 0)
         self._loops: LoopDetector | None = None
         self._looping = False
+        self._turn = (begun.boundary or begun).session
+        self._again = begun.session.turn_seq is not None
+        self._error: str | None = None
+
+    @property
+    def trace(self) -> str | None:
+        """The span of the turn, which may have begun before a restart."""
+        return self._turn.turn_trace
 
     async def run(self) -> None:
         """Goes on until the session is released, or its run's time is up."""
@@ -109,13 +131,33 @@ class Turn:
 
     async def fail(self, text: str, cause: str, outcome: Outcome) -> None:
         """Ends the turn with an error that people are told."""
+        self._error = cause
         steps, session = self._parts.steps, self._talk.session
         try:
             await self._parts.database.run(
-                steps.fail, session.id, self._fence, text, cause, outcome, self._clock.take()
+                steps.fail, session.id, self._fence, text, cause, outcome, self._clock.take(), self._talk.calling
             )
         except FenceLost as lost:
             log.info("%s", lost)
+
+    def stopped(self) -> None:
+        """Somebody else has ended it, or taken it over."""
+        self._error = self._error or "stopped"
+
+    async def record(self) -> None:
+        """Records the turn as a span, unless it goes on: after a restart, or when it is resumed."""
+        turn = self._turn
+        if turn.turn_trace is None or turn.turn_seq is None or not self._parts.tracing.on:
+            return
+        try:
+            causes = await self._parts.database.read(_causes_of_ended, turn.id, turn.turn_seq)
+        except StoreError:
+            return
+        began = next((row.created_at for row in self._talk.history if row.seq >= turn.turn_seq), now_ms())
+        run, error, again = self._talk.run, self._error, self._again
+        span = spans.turn(turn, run, causes, began, now_ms(), error=error, again=again) if causes is not None else None
+        if span is not None:
+            self._parts.tracing.emit(span)
 
     async def _work(self) -> None:
         if self._open is not None:
@@ -204,7 +246,7 @@ class Turn:
         await self._run_calls(message, list(range(len(message.tool_calls))), recovered=False)
 
     def _spent(self, answer: Answer) -> Spent:
-        return Spent(self._clock.take(), answer.reservation, self._parts.check_output)
+        return Spent(self._clock.take(), answer.reservation, answer.timing, self._parts.check_output)
 
     def _calls_made(self) -> int:
         since = self._talk.session.turn_seq or 1
@@ -216,8 +258,8 @@ class Turn:
         self._loops = LoopDetector(self._talk.history, self._talk.session.turn_seq or 1)
         names = ", ".join(dict.fromkeys(message.tool_calls[index].name for index in indexes))
         self._parts.asker.progress(self._talk.session, names)
-        calls = (self._run_call(setting, message, index, recovered) for index in indexes)
-        self._talk.history.extend(await all_of(calls, f"tools:{self._talk.session.key}"))
+        work = (self._run_call(setting, message, index, recovered) for index in indexes)
+        self._talk.history.extend(await all_of(work, f"tools:{self._talk.session.key}"))
 
     async def _run_call(self, setting: Setting | str, message: Message, index: int, recovered: bool) -> Message:
         call = message.tool_calls[index]
@@ -225,7 +267,7 @@ class Turn:
             return await self._refuse(message, index, f"not run: {setting}")
         if recovered and not await self._runs_again(setting, message, index):
             return await self._refuse(message, index, INTERRUPTED)
-        context = self._parts.settings.context(
+        given = self._parts.settings.context(
             setting,
             self._talk.session,
             self._talk.run,
@@ -234,7 +276,15 @@ class Turn:
             self._clock,
             partial(self._parts.asker.progress, self._talk.session),
         )
-        return await self._parts.tools.run(setting.tools, call, context, partial(self._note, call))
+        with self._parts.tracing.span(names.tool(call.name)) as span:
+            message = await self._parts.tools.run(setting.tools, call, given, partial(self._note, call))
+            if span.on:
+                span.set(calls.tool(call, self._talk.session))
+                if message.error:
+                    span.failed("tool_error")
+                if self._parts.tracing.capture:
+                    span.set(calls.tool_texts(self._parts.tracing, call, message.text))
+            return message
 
     async def _runs_again(self, setting: Setting, message: Message, index: int) -> bool:
         """Whether a call that a crash left open is run: also one that was only waiting for a person's yes."""
@@ -254,6 +304,14 @@ class Turn:
         text, end = self._loops.note(call, text)
         self._looping = self._looping or end
         return text
+
+
+def _causes_of_ended(tx: Transaction, session_id: str, turn_seq: int) -> list[str] | None:
+    """The spans that had led to a turn; None: it hasn't ended."""
+    session = sessions.find(tx, session_id)
+    if session is not None and session.turn_seq == turn_seq:
+        return None
+    return inbox.traces(tx, session_id, turn_seq)
 
 
 async def all_of(work: Iterable[Coroutine[Any, Any, Message]], name: str) -> list[Message]:

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Boolean, bindparam, select, update
 
-from gateway.agent.messages import Price, Usage
-from gateway.store import runs
+from gateway.agent.messages import ModelRef, Price, Usage
+from gateway.store import ledger, runs
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.schema import runs as runs_table
@@ -106,14 +106,14 @@ def reserve(
     """
     runs.hold_chain(tx, run_id)
     if limits.agent_day_micro is not None and not tx.alone:
-        _spend(tx, session.agent_id, _day(tx.now))  # holds the day
+        _spend(tx, session.agent_id, utc_day(tx.now))  # holds the day
     if before is not None:
         _move(tx, before, -1)
     run = runs.find(tx, run_id) if run_id else None
     chain = _chain(tx, run)
     if limits.price is None and (budget := _in_usd(session, chain, limits)):
         return Unpriced(budget)
-    day = _day(tx.now)
+    day = utc_day(tx.now)
     allowed, reason = limits.max_tokens, ""
     for each in chain:
         fits, why = _fits(each, limits)
@@ -140,8 +140,24 @@ def release(tx: Transaction, reservation: Reservation) -> None:
     _move(tx, reservation, -1)
 
 
-def settle(tx: Transaction, session: Session, run: Run | None, used: Usage, reservation: Reservation | None) -> None:
-    """Puts a call's real usage in the place of its reservation."""
+def settle(
+    tx: Transaction,
+    session: Session,
+    run: Run | None,
+    model: ModelRef,
+    used: Usage,
+    reservation: Reservation | None,
+) -> None:
+    """Puts a call's real usage in the place of its reservation, and books it.
+
+    Args:
+        tx: the unit of work that stores the answer.
+        session: whose call it was.
+        run: what lives in it.
+        model: which has answered.
+        used: what it has used.
+        reservation: what was set aside.
+    """
     runs.hold_chain(tx, run.id if run else None)
     if reservation is not None:
         _move(tx, reservation, -1)
@@ -149,7 +165,17 @@ def settle(tx: Transaction, session: Session, run: Run | None, used: Usage, rese
     if run is not None:
         runs.add_usage(tx, run, used)
     if used.cost_micro:
-        _spend(tx, session.agent_id, _day(tx.now), cost=used.cost_micro)
+        _spend(tx, session.agent_id, utc_day(tx.now), cost=used.cost_micro)
+    ledger.add(tx, _account(tx, session, run, model), used)
+
+
+def _account(tx: Transaction, session: Session, run: Run | None, model: ModelRef) -> ledger.Account:
+    route = session.route
+    kind: ledger.Kind = "conversation"
+    if session.kind != "main":
+        kind = "job" if run is not None and run.submitted_by else "subagent"
+    channel = route.channel if route else ""
+    return ledger.Account(utc_day(tx.now), session.agent_id, model.name, channel, session.person or "", kind)
 
 
 def _chain(tx: Transaction, run: Run | None) -> list[Run]:
@@ -240,5 +266,6 @@ def _spent_today(tx: Transaction, agent_id: str, day: str) -> int:
     return int(row.cost_micro + row.reserved_micro) if row else 0
 
 
-def _day(now: int) -> str:
+def utc_day(now: int) -> str:
+    """The day in UTC, as `2026-11-27`."""
     return datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%d")

@@ -37,6 +37,7 @@ CORE: Mapping[str | None, str] = {
     "outbox": "gateway.cli.outbox",
     "channels": "gateway.cli.channels",
     "pairing": "gateway.cli.channels",
+    "usage": "gateway.cli.usage",
     "backup": "gateway.cli.backup",
     "db": "gateway.cli.db",
     "restore": "gateway.cli.backup",

@@ -55,7 +55,9 @@ def schema() -> None:
 
 
 def _row(row: Setting) -> dict[str, object]:
-    extra = {"variable": row.variable} if row.variable else {}
+    extra: dict[str, object] = {"variable": row.variable} if row.variable else {}
+    if row.line is not None:
+        extra["line"] = row.line
     return {"key": row.key, "value": row.value, "source": row.source, **extra}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.app import ServeOptions, serve
 from gateway.cli.errors import exit_code
-from gateway.cli.logging import LEVELS, configure
+from gateway.cli.logging import LEVELS, configure, level_from_environment
 from gateway.config import ConfigError
 from gateway.config.paths import Paths
 from gateway.http.server import ListenError
@@ -36,7 +36,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    level = os.environ.get("LANEWAY_LOG", "").lower()
     parser = argparse.ArgumentParser(
         prog="laneway",
         description="Starts the gateway and runs it in the foreground until it gets SIGTERM or Ctrl-C.",
@@ -47,8 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-level",
         choices=LEVELS,
-        default=level if level in LEVELS else "warning",
+        default=level_from_environment(),
         metavar="LEVEL",
-        help=f"{', '.join(LEVELS)} (LANEWAY_LOG; default warning)",
+        help=f"{', '.join(LEVELS)} (LANEWAY_LOG; else gateway.log.level)",
     )
     return parser

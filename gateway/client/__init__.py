@@ -80,6 +80,12 @@ class ApiClient:
         """The slash commands."""
         return (await self._get(records.CommandPage, "/api/commands")).commands
 
+    async def usage(self, *, since: str | None = None, until: str | None = None, by: str = "day") -> records.UsagePage:
+        """What was used from one day to another (`2026-11-27`), grouped by some of day, agent, model, channel, person
+        and kind."""
+        given = {"from": since, "to": until, "by": by}
+        return await self._get(records.UsagePage, "/api/usage", **given)
+
     # ---- sessions ----------------------------------------------------------------------------------------------
 
     async def sessions(

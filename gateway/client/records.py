@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 ACTIVE = frozenset({"queued", "delayed", "running", "waiting", "paused"})
@@ -341,3 +341,28 @@ class ApprovalPage(Record):
     """Open questions."""
 
     approvals: list[Approval] = []
+
+
+class UsageRow(Record):
+    """One sum of the usage ledger; the dimensions that it is grouped by come as extra fields."""
+
+    calls: int = 0
+    tokens: Tokens = Tokens()
+    cost_usd: float | None = None
+    unpriced_calls: int = 0
+
+    def key(self, name: str) -> str | None:
+        """The value of a dimension; None where it isn't known."""
+        value: object = (self.model_extra or {}).get(name)
+        return None if value is None else str(value)
+
+
+class UsagePage(Record):
+    """`GET /api/usage`."""
+
+    since: str = Field("", alias="from")
+    until: str = Field("", alias="to")
+    by: list[str] = []
+    rows: list[UsageRow] = []
+    truncated: bool = False
+    total: UsageRow = UsageRow()

@@ -3,7 +3,7 @@
 Reading is all or nothing, a whole `Config` or a `ConfigError`, so that a reload can keep the old one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -33,6 +33,12 @@ class _Document:
     problems: tuple[Problem, ...] = ()
 
 
+def config_file(path: Path | None, *, paths: Paths, environ: Mapping[str, str]) -> Path:
+    """The file that `load_config` would read, whether it is there or not."""
+    named = environ.get(CONFIG_VARIABLE)
+    return path or (expand_home(named, home_folder(environ)) if named else None) or paths.config_file
+
+
 def load_config(path: Path | None, *, paths: Paths, environ: Mapping[str, str]) -> Config:
     """Reads the configuration and checks all of it.
 
@@ -45,11 +51,8 @@ def load_config(path: Path | None, *, paths: Paths, environ: Mapping[str, str]) 
     Raises:
         ConfigError: the file can't be read or is wrong; names everything that is.
     """
-    home = home_folder(environ)
-    named = environ.get(CONFIG_VARIABLE)
-    wanted = path or (expand_home(named, home) if named else None)
-    file = wanted or paths.config_file
-    if wanted is None and not file.exists():
+    file = config_file(path, paths=paths, environ=environ)
+    if path is None and not environ.get(CONFIG_VARIABLE) and not file.exists():
         return _build(_Document({}, Locator()), None, paths, environ)
     return _build(_read(file), file, paths, environ)
 
@@ -68,13 +71,28 @@ def parse_config(data: Mapping[str, object], *, paths: Paths, environ: Mapping[s
     return _build(_Document(dict(data), Locator()), None, paths, environ or {})
 
 
-def parse_text(text: str, file: Path, *, paths: Paths, environ: Mapping[str, str]) -> Config:
+def parse_text(
+    text: str,
+    file: Path,
+    *,
+    paths: Paths,
+    environ: Mapping[str, str],
+    fill: Callable[[object], object] = lambda data: data,
+) -> Config:
     """A configuration from JSON5 text, as if it were the content of `file`.
+
+    Args:
+        text: the content.
+        file: where faults are said to be.
+        paths: the state folder.
+        environ: as for `load_config`.
+        fill: puts in the place of the text's data what it stands for; positions are those of the text.
 
     Raises:
         ConfigError: names everything that is wrong.
     """
-    return _build(_decode(text, file), file, paths, environ)
+    document = _decode(text, file)
+    return _build(replace(document, data=fill(document.data)), file, paths, environ)
 
 
 def _read(file: Path) -> _Document:

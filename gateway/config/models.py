@@ -34,6 +34,7 @@ from gateway.config.server import (
     SessionConfig,
     WorkersConfig,
 )
+from gateway.config.telemetry import TelemetryConfig
 from gateway.config.tools import ToolsConfig
 from gateway.config.tree import Shape, leaves
 
@@ -81,6 +82,9 @@ class Config(Section):
         description="People who may do everything, as `slack:U…`, `telegram:123`; who sits at the terminal always may.",
     )
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="Where the gateway listens.")
+    telemetry: TelemetryConfig = Field(
+        default=TelemetryConfig(), description="Traces of what the gateway does, for OpenTelemetry."
+    )
     database: DatabaseConfig = Field(default=DatabaseConfig(), description="Where everything is kept.")
     workers: WorkersConfig = Field(default=WorkersConfig(), description="Several processes on one database.")
     retention: RetentionConfig = Field(

@@ -5,8 +5,15 @@ from gateway.config.positions import KeyPath
 from gateway.config.problems import path_text
 from gateway.config.tree import leaves
 
-_FIXED: tuple[KeyPath, ...] = (("gateway", "host"), ("gateway", "port"), ("database",), ("plugins",), ("workers",))
-"""Takes effect at the next start: the socket, the database and the plugins are opened once."""
+_FIXED: tuple[KeyPath, ...] = (
+    ("gateway", "host"),
+    ("gateway", "port"),
+    ("database",),
+    ("plugins",),
+    ("telemetry",),
+    ("workers",),
+)
+"""Takes effect at the next start: the socket, the database, the plugins and the way to a collector are opened once."""
 _CONNECTION = frozenset(
     ("enabled", "mode", "botToken", "appToken", "signingSecret", "apiUrl", "apiRoot", "webhookUrl", "webhookSecret")
 )

@@ -76,6 +76,15 @@ class AuthConfig(Section):
     tokens: tuple[TokenConfig, ...] = Field(default=(), description="More tokens, each with its scopes.")
 
 
+class LogConfig(Section):
+    """What the gateway writes about itself."""
+
+    format: Literal["text", "json"] = Field(default="text", description="Lines for people, or one JSON object a line.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="warning", description="The least that is logged; `--log-level` and `LANEWAY_LOG` go before it."
+    )
+
+
 class GatewayConfig(Section):
     """Where the gateway listens."""
 
@@ -90,6 +99,7 @@ class GatewayConfig(Section):
     allowed_hosts: tuple[Name, ...] = Field(
         default=(), description="Host names beside loopback under which requests are accepted."
     )
+    log: LogConfig = Field(default=LogConfig(), description="What the gateway writes about itself.")
 
 
 class DatabaseConfig(Section):

@@ -3,7 +3,7 @@
 Changes nothing and reads nothing but a `Config`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 from urllib.parse import urlsplit
@@ -31,6 +31,8 @@ class Setting:
     source: Source
     variable: str | None = None
     """The environment variable that set it."""
+    line: int | None = None
+    """Where in the file."""
 
 
 def settings(config: Config) -> tuple[Setting, ...]:
@@ -41,16 +43,23 @@ def settings(config: Config) -> tuple[Setting, ...]:
 def _configured(config: Config) -> Iterator[Setting]:
     locator = config.origin.locator
     # Ids and provider names are lower case in the configuration, whatever they are in the file.
-    given = {_lower(path) for path in locator.positions.values}
+    given = {_lower(path): offset for path, offset in locator.positions.values.items()}
     set_by = {_lower(path): name for path, name in locator.overrides.items()}
     for path, _, value in leaves(config, Config.shape):
         steps = [_lower(path[:length]) for length in range(len(path), 0, -1)]
         variable = next((set_by[step] for step in steps if step in set_by), None)
         source: Source = "env" if variable else "file" if _in_file(steps, given) else "default"
-        yield Setting(path_text(path), _plain(value), source, variable)
+        line = _line(config, steps, given) if source == "file" else None
+        yield Setting(path_text(path), _plain(value), source, variable, line)
 
 
-def _in_file(steps: list[KeyPath], given: set[KeyPath]) -> bool:
+def _line(config: Config, steps: list[KeyPath], given: Mapping[KeyPath, int]) -> int | None:
+    lines = config.origin.locator.lines
+    offset = next((given[step] for step in steps if step in given), None)
+    return None if lines is None or offset is None else lines.at(offset)[0]
+
+
+def _in_file(steps: list[KeyPath], given: Mapping[KeyPath, int]) -> bool:
     # A model may be written as a plain text, which stands one step above its `primary`.
     return steps[0] in given or (steps[0][-1] == "primary" and steps[1] in given)
 

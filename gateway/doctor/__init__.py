@@ -15,7 +15,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from gateway.agent.resolve import default_model
 from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
@@ -61,6 +63,7 @@ def examine(config_path: Path | None, paths: Paths, environ: Mapping[str, str]) 
         *children(config),
         *confinement(config),
         *mcp_servers(config, environ),
+        *telemetry(config),
     ]
     return findings, config
 
@@ -240,3 +243,18 @@ def confinement(config: Config) -> Iterator[Finding]:
     if config.tools.exec.ask == "off":
         fix = 'set tools.exec.ask to "on-miss"'
         yield Finding("exec", Level.WARN, "commands run without asking (tools.exec.ask is off)", fix)
+
+
+def telemetry(config: Config) -> Iterator[Finding]:
+    """Whether traces can be sent where they are wanted."""
+    if config.telemetry.otlp.endpoint is None:
+        return
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+        fix = "install laneway[otlp], or leave telemetry.otlp.endpoint out"
+        yield Finding("telemetry", Level.FAIL, "telemetry.otlp.endpoint is set, and the library is missing", fix)
+    else:
+        place = urlsplit(config.telemetry.otlp.endpoint)
+        yield Finding("telemetry", Level.OK, f"traces go to {place.hostname}")
+    if config.telemetry.capture_content:
+        fix = "set telemetry.captureContent to false unless the collector may know everything"
+        yield Finding("telemetry", Level.WARN, "traces hold what people, models and tools write", fix)

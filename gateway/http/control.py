@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.http import admin, health, jobs, mcp, messages, openai, platforms, runs, sessions, stream
+from gateway.http import (
+    admin,
+    configuration,
+    details,
+    health,
+    jobs,
+    mcp,
+    messages,
+    openai,
+    platforms,
+    runs,
+    sessions,
+    stream,
+    timeline,
+    usage,
+)
 
 
 def routes() -> list[web.RouteDef]:
@@ -17,6 +32,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/models/{id}", openai.show_model),
         web.post("/v1/chat/completions", openai.chat_completions),
         web.get("/api/status", health.status),
+        web.get("/api/health/details", details.show_details),
         web.get("/api/events", stream.stream_events, allow_head=False),
         web.get("/api/sessions", sessions.list_sessions),
         web.get("/api/sessions/{key}", sessions.show_session),
@@ -25,8 +41,11 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/runs", runs.list_runs),
         web.get("/api/runs/{id}", runs.show_run),
         web.get("/api/runs/{id}/log", runs.show_log),
+        web.get("/api/runs/{id}/timeline", timeline.show_timeline),
         *jobs.routes(),
         *mcp.routes(),
+        web.get("/api/usage", usage.show_usage),
+        web.get("/api/usage/budgets", usage.show_budgets),
         web.get("/api/commands", admin.list_commands),
         web.get("/api/outbox", admin.list_posts),
         web.post("/api/outbox/{id:[0-9]{1,18}}/retry", admin.retry_post),
@@ -38,5 +57,9 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/approvals", admin.list_approvals),
         web.post("/api/approvals/{id:[0-9]{1,18}}", admin.decide),
         web.post("/api/reload", admin.reload),
+        web.get("/api/config", configuration.show_config),
+        web.put("/api/config", configuration.save_config),
+        web.get("/api/config/source", configuration.show_source),
+        web.post("/api/config/check", configuration.check_config),
         web.post("/api/backup", admin.backup),
     ]

@@ -19,6 +19,7 @@ from gateway.http.callers import idempotency_key
 from gateway.http.errors import ApiError
 from gateway.http.json import Body, answer, read_body, read_query, refusal
 from gateway.http.keys import GATEWAY
+from gateway.http.timeline import timeline_json
 from gateway.jobs import find
 from gateway.jobs.owner import JobRefused, Owner
 from gateway.jobs.submission import Submission
@@ -106,6 +107,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/jobs/{id}", show),
         web.get("/api/jobs/{id}/log", log),
         web.get("/api/jobs/{id}/inbox", show_inbox),
+        web.get("/api/jobs/{id}/timeline", show_timeline),
         web.post("/api/jobs/{id}/send", send),
         web.post("/api/jobs/{id}/replay", replay),
         web.delete("/api/jobs/{id}", delete),
@@ -179,6 +181,16 @@ async def show_inbox(request: web.Request) -> web.Response:
     def unit(tx: Transaction) -> dict[str, Any]:
         run = find.job(tx, _looker(request), request.match_info["id"])
         return {"messages": control.inbox(tx, run, after=query.after, limit=query.limit)}
+
+    return answer(await _read(request, unit))
+
+
+@scope("read", "chat")
+async def show_timeline(request: web.Request) -> web.Response:
+    """`GET /api/jobs/{id}/timeline`: what it was doing when."""
+
+    def unit(tx: Transaction) -> dict[str, Any]:
+        return timeline_json(tx, find.job(tx, _looker(request), request.match_info["id"]))
 
     return answer(await _read(request, unit))
 

@@ -5,6 +5,7 @@ Owns the socket and the middlewares. Nothing of it survives the process; what a 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
@@ -14,11 +15,14 @@ from aiohttp import web
 
 from gateway.http import control, mcp
 from gateway.http.auth import Tokens, guard_host, guard_token, own_token
+from gateway.http.configuration import EDITING
+from gateway.http.details import DOCTOR, Doctor
 from gateway.http.keys import GATEWAY
 from gateway.http.openai import DESK
 from gateway.http.openai_answers import Desk
 from gateway.http.platforms import ATTEMPTS, Attempts
 from gateway.http.shield import RequestLog, explain_errors, hide_unknown_errors
+from gateway.http.traces import follow_trace
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -85,11 +89,13 @@ class HttpServer:
     def _application(self) -> web.Application:
         gateway = self._gateway
         app = web.Application(
-            middlewares=[explain_errors, guard_host, guard_token(Tokens(gateway.paths))],
+            middlewares=[explain_errors, guard_host, guard_token(Tokens(gateway.paths)), follow_trace],
             client_max_size=LARGEST_BODY,
         )
         app[GATEWAY] = gateway
         app[ATTEMPTS] = Attempts()
+        app[DOCTOR] = Doctor()
+        app[EDITING] = asyncio.Lock()
         app[DESK] = Desk(gateway.database, gateway.events)
         mcp.set_up(app)
         app.on_response_prepare.append(hide_unknown_errors)

@@ -36,6 +36,13 @@ class Owner:
         """An idempotency key of his: who isn't an operator can't meet somebody else's job under one."""
         return key if self.operator else f"{self.name}/{key}"
 
+    @property
+    def person(self) -> str | None:
+        """Who the work is for: whoever a conversation, or a job that asks for another, works for; else the caller."""
+        if self.session is not None and (not self.name or self.name.startswith("session:")):
+            return self.session.person
+        return self.name or None
+
 
 OPERATOR = Owner("operator", operator=True)
 

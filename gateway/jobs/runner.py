@@ -26,6 +26,8 @@ from gateway.store import runs, sessions
 from gateway.store.database import Database, Transaction
 from gateway.store.runs import Outcome, Run, Status
 from gateway.store.sessions import FenceLost, Session
+from gateway.telemetry import names
+from gateway.telemetry.tracing import Recording, error_type
 
 RETURNED = "__returned"
 """Key in a job's kept state: its handler has returned, and its children are still open."""
@@ -66,6 +68,8 @@ class Jobs:
         elif kind.handler is None:
             self._settle(tx, run)
         elif RETURNED not in (run.state or {}):
+            if run.trace is None and (trace := self._lifecycle.tracing.begin()) is not None:
+                runs.change(tx, run.id, trace=trace)
             return Claimed(session, self._lifecycle.start(tx, run), tx.now)
         elif tree.must_wait(tx, run):
             _give_back(tx, session)
@@ -91,6 +95,11 @@ class Jobs:
             raise
 
     async def _call(self, claimed: Claimed, kind: JobKind, clock: RunClock) -> None:
+        with self._lifecycle.tracing.span(names.job(kind.name), below=claimed.run.trace) as span:
+            span.set({names.RUN_ID: claimed.run.id, names.JOB_ATTEMPT: claimed.run.attempt})
+            await self._attempt(claimed, kind, clock, span)
+
+    async def _attempt(self, claimed: Claimed, kind: JobKind, clock: RunClock, span: Recording) -> None:
         run, session = claimed.run, claimed.session
         context = Context(self._registry, self._database, session, run, clock)
         scope = clock.limit()
@@ -98,6 +107,7 @@ class Jobs:
             async with scope, context:
                 output = await _handle(kind, context)
         except TimeoutError:
+            span.failed("timeout")
             if not scope.expired():
                 await self._unit(self._failed, claimed, clock, "it timed out inside", True)
                 return
@@ -109,11 +119,14 @@ class Jobs:
         except Bounce as bounce:
             await self._unit(self._bounced, claimed, clock, bounce)
         except (Unrecoverable, JobRefused) as error:
+            span.failed(error_type(type(error)))
             await self._unit(self._failed, claimed, clock, str(error), False)
         except AttemptFailed as error:
+            span.failed(error_type(AttemptFailed))
             await self._unit(self._failed, claimed, clock, str(error), True, error.output)
         except Exception as error:  # the border to a job's handler: whatever breaks in it costs one attempt of it alone
             log.exception("job #%s (run %s) failed in attempt %s", run.number, run.id, run.attempt)
+            span.failed(error_type(type(error)))
             await self._unit(self._failed, claimed, clock, f"{type(error).__name__}: {error}", True)
         else:
             await self._unit(self._finished, claimed, clock, output)

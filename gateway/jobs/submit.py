@@ -195,7 +195,7 @@ class Submitter:
         above = sessions.find(tx, parent.session_id) if parent else owner.session
         run_id = str(uuid.uuid4())
         owned = above.owned if above else owner.operator
-        session = self._session(tx, kind, submission, above, run_id, owned=owned)
+        session = self._session(tx, kind, submission, above, run_id, owned=owned, person=owner.person)
         label = submission.label or kind.name
         return runs.create(
             tx,
@@ -222,7 +222,15 @@ class Submitter:
         )
 
     def _session(
-        self, tx: Transaction, kind: JobKind, submission: Submission, above: Session | None, run_id: str, *, owned: bool
+        self,
+        tx: Transaction,
+        kind: JobKind,
+        submission: Submission,
+        above: Session | None,
+        run_id: str,
+        *,
+        owned: bool,
+        person: str | None,
     ) -> Session:
         agent_id = above.agent_id if above else self._registry.gateway.config.default_agent_id
         return sessions.create(
@@ -235,6 +243,7 @@ class Submitter:
             run_id=run_id,
             depth=above.depth + 1 if above else 1,
             owned=owned,
+            person=person,
         )
 
     def _create_children(self, tx: Transaction, submission: Submission, owner: Owner, run: Run) -> None:

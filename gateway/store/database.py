@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -44,6 +45,23 @@ class StoreError(Exception):
     """The database can't be used. The text names the file and says what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseHealth:
+    """How a database is at this moment."""
+
+    kind: str
+    """`sqlite` or `postgresql`"""
+    place: str
+    """The file, or the server and its database; never a password."""
+    size_bytes: int
+    log_bytes: int
+    """Written and not yet taken over into the database itself."""
+    checkpoint_at: int | None
+    """When that was done last (milliseconds); None where it isn't known."""
+    waiting: int
+    """Units of work of this process that wait for their turn."""
+
+
 class Transaction:
     """One unit of work's view of the database."""
 
@@ -60,6 +78,8 @@ class Transaction:
         """What parts of the program gather in the course of this unit, by their names."""
         self.last_words: list[Callable[[], None]] = []
         """What is done right before the commit, in this transaction."""
+        self.trace: str | None = None
+        """The span of whoever has asked for this unit (`telemetry/context.py`); what it writes belongs to it."""
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Executes one statement."""
@@ -134,6 +154,10 @@ class Database(Protocol):
         Raises:
             StoreError: as in `run`.
         """
+        ...
+
+    async def health(self) -> DatabaseHealth:
+        """How it is at this moment."""
         ...
 
     def next_commit(self) -> asyncio.Future[None]:

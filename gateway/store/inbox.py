@@ -38,6 +38,8 @@ class Row:
     """The platform's id of the message."""
     attachments: list[dict[str, str]] | None
     run_id: str | None
+    trace: str | None
+    """The span that has written it."""
     state: Literal["pending", "consumed", "dropped"]
     due_at: int
     created_at: int
@@ -81,6 +83,7 @@ def put(
         "state": "pending",
         "due_at": tx.now if due_at is None else due_at,
         "created_at": tx.now,
+        "trace": tx.trace,
         **fields,
     }
     new = tx.execute(_put(tx.dialect), row).first()
@@ -121,6 +124,16 @@ def message_ids(tx: Transaction, session_id: str, since: int) -> list[str]:
         select(inbox.c.message_id)
         .where(inbox.c.session_id == session_id, inbox.c.consumed_seq >= since, inbox.c.message_id.is_not(None))
         .order_by(inbox.c.id)
+    )
+    return [str(row[0]) for row in found]
+
+
+def traces(tx: Transaction, session_id: str, since: int) -> list[str]:
+    """The spans that have written what was consumed from a seq on, oldest first."""
+    found = tx.execute(
+        select(inbox.c.trace)
+        .where(inbox.c.session_id == session_id, inbox.c.consumed_seq >= since, inbox.c.trace.is_not(None))
+        .order_by(inbox.c.consumed_seq)
     )
     return [str(row[0]) for row in found]
 

@@ -59,6 +59,8 @@ class Post:
     """It has been shown on its platform while it was being written."""
     recovered: bool
     """A try may have arrived without our knowing."""
+    trace: str | None
+    """The span that has written it."""
     created_at: int
     delivered_at: int | None
 
@@ -111,6 +113,7 @@ def add(
         "state": state,
         "seq": seq,
         "created_at": tx.now,
+        "trace": tx.trace,
         "delivered_at": tx.now if state is State.DELIVERED else None,
     }
     return Post(*tx.execute(_ADD, row).one())

@@ -39,9 +39,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
 from gateway import failpoints
-from gateway.store.database import StoreError, Transaction
+from gateway.store.database import DatabaseHealth, StoreError, Transaction
 from gateway.store.postgres_connect import IDLE_SECONDS, connect, explain, is_lost, server_of, state_of
 from gateway.store.units import call, name_of, settled
+from gateway.telemetry import context
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -170,6 +171,8 @@ class PostgresDatabase:
         self._pids: set[int] = set()
         self._orders: dict[str, tuple[asyncio.Lock, int]] = {}
         self._closed = False
+        self._asked_for = 0
+        """Units that are not done yet."""
         self._moments = threading.Lock()
         self._next_commit: asyncio.Future[None] | None = None
         self._ahead = 0.0
@@ -201,6 +204,11 @@ class PostgresDatabase:
         if done.error is not None:
             raise done.error
         return done.value
+
+    async def health(self) -> DatabaseHealth:
+        """See `Database.health`. The server's own log and checkpoints are its administrator's affair."""
+        size = await self.read(_size)
+        return DatabaseHealth("postgresql", server_of(self.url), size, 0, None, max(0, self._asked_for - WRITERS))
 
     def clock(self) -> float:
         """See `Database.clock`."""
@@ -247,7 +255,9 @@ class PostgresDatabase:
         if self._closed:
             raise StoreError(f"database {server_of(self.url)}: it is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._writers.submit(self._work, future, begin, name_of(unit), partial(call, unit, args, kwargs))
+        work = partial(_traced, context.current.get(), partial(call, unit, args, kwargs))
+        self._asked_for += 1
+        self._writers.submit(self._work, future, begin, name_of(unit), work)
         return await settled(future)
 
     # ---- in a thread ----
@@ -257,6 +267,7 @@ class PostgresDatabase:
         self._loop.call_soon_threadsafe(self._settle, future, done)
 
     def _settle(self, future: asyncio.Future[Any], done: _Done) -> None:
+        self._asked_for -= 1
         try:
             for callback in done.callbacks:
                 callback()
@@ -390,6 +401,15 @@ class PostgresDatabase:
             ahead = self._last + 1 - now
             self._last = now if ahead <= 0 or ahead > _AHEAD_MS else self._last + 1
             return self._last
+
+
+def _traced(trace: str | None, unit: Callable[[Transaction], T], tx: Transaction) -> T:
+    tx.trace = trace
+    return unit(tx)
+
+
+def _size(tx: Transaction) -> int:
+    return int(tx.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
 
 
 class _Lost(Exception):

@@ -14,9 +14,10 @@ from typing import Any
 from sqlalchemy import Boolean, bindparam, func, insert, or_, select, update
 
 from gateway.agent.messages import Usage
-from gateway.store import rows
+from gateway.store import phases, rows
 from gateway.store.database import Transaction
 from gateway.store.schema import runs
+from gateway.telemetry import context
 
 
 class Status(StrEnum):
@@ -152,6 +153,8 @@ class Run:
     revived_from: str | None
     retry_of: str | None
     replay_of: str | None
+    trace: str | None
+    """The span of its creation, below which all that it does is traced (`telemetry/context.py`)."""
     created_at: int
     started_at: int | None
     ended_at: int | None
@@ -191,6 +194,8 @@ _NUMBER = select(func.coalesce(func.max(_OTHERS.c.number), 0) + 1).scalar_subque
 _CREATE = insert(runs).values(number=_NUMBER).returning(*_COLUMNS)
 _CHANGE = update(runs).where(_IS_IT)
 _CHANGED = _CHANGE.returning(*_COLUMNS)
+_ENTER = _CHANGE.values(phases=phases.appended("phase"))
+_ENTERED = _ENTER.returning(*_COLUMNS)
 _TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).returning(*_COLUMNS)
 _OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())
 _CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.number)
@@ -234,17 +239,22 @@ def find(tx: Transaction, run_id: str) -> Run | None:
 
 def create(tx: Transaction, **fields: Any) -> Run:
     """Inserts a run and returns it."""
-    return Run(*tx.execute(_CREATE, {"created_at": tx.now, **fields}).one())
+    begun = {"created_at": tx.now, "phases": phases.entered(fields, tx.now), "trace": context.child_of(tx.trace)}
+    return Run(*tx.execute(_CREATE, {**begun, **fields}).one())
 
 
 def change(tx: Transaction, run_id: str, **fields: Any) -> None:
-    """Sets columns of a run."""
-    tx.execute(_CHANGE, {"of_run": run_id, **fields})
+    """Sets columns of a run; a status begins a phase."""
+    if "status" in fields:
+        tx.execute(_ENTER, {"of_run": run_id, "phase": phases.entered(fields, tx.now), **fields})
+    else:
+        tx.execute(_CHANGE, {"of_run": run_id, **fields})
 
 
 def changed(tx: Transaction, run_id: str, **fields: Any) -> Run:
     """Sets columns of a run, which must exist, and returns it as it is then."""
-    row = tx.execute(_CHANGED, {"of_run": run_id, **fields}).first()
+    phase = {"phase": phases.entered(fields, tx.now)} if "status" in fields else {}
+    row = tx.execute(_ENTERED if phase else _CHANGED, {"of_run": run_id, **phase, **fields}).first()
     if row is None:
         raise LookupError(f"run {run_id} doesn't exist")
     return Run(*row)

@@ -1,6 +1,7 @@
 """The tables. Times are milliseconds since the epoch, money is micro-USD, tokens are integers.
 
-Every change here comes with a migration in `migrations/versions`; a test compares the two.
+The rarer ones stand in `schema_….py`; all are imported from here. Every change comes with a migration in
+`migrations/versions`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -19,22 +20,19 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.store.metadata import metadata as metadata
+from gateway.store.columns import Json as _Json
+from gateway.store.columns import Serial as _Serial
+from gateway.store.columns import count as _count
+from gateway.store.columns import flag as _flag
+from gateway.store.columns import metadata as metadata
 from gateway.store.schema_mcp import mcp_tools as mcp_tools
-
-# None is NULL, not the JSON text `null`, which every read of a row would have to parse.
-_Json = JSON(none_as_null=True)
-# SQLite counts rows up by itself only in a column that is declared INTEGER.
-_Serial = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _flag(name: str) -> Column[bool]:
-    return Column(name, Boolean, nullable=False, server_default=text("false"))
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default=text("0"))
-
+from gateway.store.schema_platforms import buttons as buttons
+from gateway.store.schema_platforms import cards as cards
+from gateway.store.schema_platforms import openings as openings
+from gateway.store.schema_platforms import people as people
+from gateway.store.schema_platforms import threads as threads
+from gateway.store.schema_records import process_starts as process_starts
+from gateway.store.schema_records import usage as usage
 
 meta = Table(
     "meta",
@@ -70,7 +68,9 @@ sessions = Table(
     # the turn under way
     Column("turn_seq", Integer),
     Column("turn_route", Text),
+    Column("turn_trace", Text),
     Column("last_route", Text),
+    Column("person", Text),
     Column("next_seq", Integer, nullable=False, server_default=text("1")),
     Column("summary_seq", Integer),
     # state
@@ -129,6 +129,9 @@ messages = Table(
     Column("parent_seq", Integer),
     Column("call_index", Integer),
     _flag("error"),
+    # of a model call or a tool's run: when it began, and what it had to wait for
+    Column("started_at", BigInteger),
+    Column("waits", _Json),
     # of a summary: the last seq that it stands for
     Column("summary_upto", Integer),
     Column("created_at", BigInteger, nullable=False),
@@ -149,6 +152,7 @@ inbox = Table(
     Column("message_id", Text),
     Column("attachments", _Json),
     Column("run_id", Text),
+    Column("trace", Text),
     Column("state", Text, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -243,6 +247,9 @@ runs = Table(
     Column("revived_from", Text),
     Column("retry_of", Text),
     Column("replay_of", Text),
+    Column("trace", Text),
+    # every status that it has had, with its time: see store/phases.py
+    Column("phases", Text, nullable=False, server_default=text("''")),
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
@@ -314,6 +321,7 @@ outbox = Table(
     Column("platform_id", Text),
     _flag("streamed"),
     _flag("recovered"),
+    Column("trace", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("delivered_at", BigInteger),
     sqlite_autoincrement=True,
@@ -353,6 +361,7 @@ approvals = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     _flag("heard"),
+    Column("decided_at", BigInteger),
     UniqueConstraint("session_id", "assistant_seq", "call_index", name="approvals_one_per_call"),
     sqlite_autoincrement=True,
 )
@@ -421,75 +430,3 @@ listings = Table(
     Column("run_ids", JSON, nullable=False),
 )
 """What `/subagents list` last showed to whom, so that an index means what its reader saw (spec/subagents.md 25)."""
-
-people = Table(
-    "people",
-    metadata,
-    Column("channel", Text, primary_key=True),
-    Column("account", Text, primary_key=True),
-    Column("peer", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("code", Text, unique=True),
-    Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger),
-    Column("told_at", BigInteger),
-    Column("approved_at", BigInteger),
-    Column("approved_by", Text),
-)
-"""Who may write directly: people who have asked to be paired, and those whom an owner has approved."""
-
-buttons = Table(
-    "buttons",
-    metadata,
-    Column("token", Text, primary_key=True),
-    Column("post_id", BigInteger, nullable=False),
-    Column("route", Text, nullable=False),
-    Column("session_key", Text, nullable=False),
-    Column("command", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-)
-"""What a button stands for: a slash command in the conversation that it was posted in."""
-Index("buttons_post", buttons.c.post_id)
-
-cards = Table(
-    "cards",
-    metadata,
-    Column("post_id", BigInteger, primary_key=True),
-    Column("route", Text, nullable=False),
-    Column("session_id", Text, nullable=False),
-    Column("session_key", Text, nullable=False),
-    Column("since", BigInteger, nullable=False),
-    Column("done", Boolean, nullable=False, server_default=text("false")),
-)
-"""Cards that show what a conversation's sub-agents do; at most one on a route isn't done."""
-Index(
-    "cards_open_route",
-    cards.c.route,
-    unique=True,
-    sqlite_where=cards.c.done.is_(False),
-    postgresql_where=cards.c.done.is_(False),
-)
-
-threads = Table(
-    "threads",
-    metadata,
-    Column("route", Text, primary_key=True),
-    Column("session_id", Text, nullable=False),
-    Column("session_key", Text, nullable=False),
-    Column("bound_by", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("used_at", BigInteger, nullable=False),
-)
-"""Threads that belong to a sub-agent: what people write there goes to it."""
-Index("threads_session", threads.c.session_id)
-
-openings = Table(
-    "openings",
-    metadata,
-    Column("key", Text, primary_key=True),
-    Column("route", Text, nullable=False),
-    Column("opened", Text),
-    Column("created_at", BigInteger, nullable=False),
-)
-"""Threads that are being opened: a crash in between must not open a second one."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Table, Text
 
-from gateway.store.metadata import metadata
-
-# As in `schema`: None is NULL.
-_Json = JSON(none_as_null=True)
+from gateway.store.columns import Json, metadata
 
 mcp_tools = Table(
     "mcp_tools",
@@ -18,10 +15,10 @@ mcp_tools = Table(
     Column("present", Boolean, nullable=False),
     Column("fingerprint", Text),
     Column("description", Text, nullable=False),
-    Column("input_schema", _Json, nullable=False),
+    Column("input_schema", Json, nullable=False),
     Column("new_fingerprint", Text),
     Column("new_description", Text),
-    Column("new_schema", _Json),
+    Column("new_schema", Json),
     Column("seen_at", BigInteger, nullable=False),
     Column("approved_at", BigInteger),
     Column("approved_by", Text),

@@ -55,7 +55,11 @@ class Session:
     turn_seq: int | None
     """First message of the turn under way; None: no turn."""
     turn_route: str | None
+    turn_trace: str | None
+    """The span of the turn under way, or of the last one."""
     last_route: str | None
+    person: str | None
+    """Who the work is for: `<channel>:<user id>` of who spoke last; a sub-agent's and a job's is that of who asked."""
     next_seq: int
     summary_seq: int | None
     """The message that stands for everything up to its `summary_upto`."""
@@ -308,6 +312,7 @@ def renew(tx: Transaction, old: Session) -> Session:
         queue_mode=old.queue_mode,
         cwd=old.cwd,
         last_route=old.last_route,
+        person=old.person,
     )
     tx.execute(
         update(inbox).where(inbox.c.session_id == old.id, inbox.c.state == "pending").values(session_id=fresh.id)

@@ -25,8 +25,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
 from gateway import failpoints
-from gateway.store.database import StoreError, Transaction
+from gateway.store.database import DatabaseHealth, StoreError, Transaction
 from gateway.store.units import call, name_of, settled
+from gateway.telemetry import context
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class _Job:
     unit: Callable[[Transaction], Any]
     future: asyncio.Future[Any]
     callbacks: list[Callable[[], None]]
+    trace: str | None
     value: Any = None
     error: BaseException | None = None
 
@@ -139,6 +141,7 @@ class SqliteDatabase:
             partial(call, unit, args, kwargs),
             self._loop.create_future(),
             [],
+            context.current.get(),
         )
         self._jobs.put(job)
         return await settled(job.future)
@@ -154,6 +157,16 @@ class SqliteDatabase:
     def in_order(self, key: str) -> AbstractAsyncContextManager[None]:
         """See `Database.in_order`: they always are."""
         return nullcontext()
+
+    async def health(self) -> DatabaseHealth:
+        """See `Database.health`. Only a checkpoint writes to the main file: its time is that of the last one."""
+        return await self._loop.run_in_executor(self._readers, self._health)
+
+    def _health(self) -> DatabaseHealth:
+        main, log = self._file.stat(), self._file.with_name(self._file.name + "-wal")
+        size = log.stat().st_size if log.exists() else 0
+        waiting = self._jobs.qsize()
+        return DatabaseHealth("sqlite", str(self._file), main.st_size, size, main.st_mtime_ns // 1_000_000, waiting)
 
     def next_commit(self) -> asyncio.Future[None]:
         """See `Database.next_commit`."""
@@ -223,6 +236,7 @@ class SqliteDatabase:
     def _execute(self, job: _Job, *, alone: bool) -> None:
         execute = self._connection.exec_driver_sql
         tx = Transaction(self._connection, self._moment())
+        tx.trace = job.trace
         if not alone:
             execute("savepoint unit")
         try:

@@ -47,6 +47,10 @@ class Message:
     parent_seq: int | None = None
     call_index: int | None = None
     error: bool = False
+    started_at: int | None = None
+    """When the model call, or the tool, began (milliseconds)."""
+    waits: list[list[Any]] | None = None
+    """What the call had to wait for: what, from when, until when."""
     summary_upto: int | None = None
 
     @property
@@ -170,9 +174,11 @@ def append_result(
     text: str,
     *,
     error: bool,
+    started_at: int | None = None,
 ) -> Message:
-    """Stores the result of one call."""
-    return append(tx, session_id, fence, "tool", "result", text, parent_seq=parent_seq, call_index=index, error=error)
+    """Stores the result of one call, and when its tool began to run."""
+    about = {"parent_seq": parent_seq, "call_index": index, "error": error, "started_at": started_at}
+    return append(tx, session_id, fence, "tool", "result", text, **about)
 
 
 def last_text(tx: Transaction, session_id: str, after: int) -> str:

@@ -114,6 +114,8 @@ class ToolContext:
     call_index: int
     run_id: str | None = None
     fence: int = 0
+    started_at: int | None = None
+    """When the call was begun (milliseconds)."""
     processes: ProcessLedger | None = None
     approver: Approver | None = None
     progress: Callable[[str], None] = lambda _text: None

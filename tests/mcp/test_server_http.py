@@ -91,7 +91,9 @@ async def test_reports(tmp_path: Path) -> None:
         assert re.search(r"<<<([0-9a-f]{12})\n42\n\1>>>", text)
         family = await c.done("submit_job", name="aggregate", children=[{"name": "work", "label": w} for w in "ab"])
         await ended(p, family["runId"])
-        assert "Parent #2 — ok\n  #3 work(a) — ok\n  #4 work(b) — ok\nTotal tokens so far:" in await c.said("get_job", id=2)
+        assert "Parent #2 — ok\n  #3 work(a) — ok\n  #4 work(b) — ok\nTotal tokens so far:" in await c.said(
+            "get_job", id=2
+        )
         assert (await c.said("list_jobs", name="work", limit=2)).splitlines() == [
             "#4 work(b) — ok",
             "#3 work(a) — ok",

@@ -1,7 +1,0 @@
-"""What all tables belong to."""
-
-from __future__ import annotations
-
-from sqlalchemy import MetaData
-
-metadata = MetaData()
