@@ -72,6 +72,8 @@ PromptSection = Callable[[Transaction, Session], str | None]
 OutputCheck = Callable[[Run, str], str | None]
 """Says what is wrong with a run's final text; None: nothing."""
 Hook = Callable[[], Awaitable[None]]
+Greeting = Callable[[], Awaitable[str]]
+"""A line for who has started the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Registry:
     chores: list[Chore] = field(default_factory=list[Chore])
     startup: list[Hook] = field(default_factory=list[Hook])
     shutdown: list[Hook] = field(default_factory=list[Hook])
+    greetings: list[Greeting] = field(default_factory=list[Greeting])
     origins: dict[str, str] = field(default_factory=dict[str, str])
     """`tool read` → the plugin that registered it."""
     current: str = "core"
@@ -174,6 +177,10 @@ class Registry:
     def on_shutdown(self, hook: Hook) -> None:
         """Is awaited once when the gateway stops, while the database is still open."""
         self.shutdown.append(hook)
+
+    def greeting(self, greeting: Greeting) -> None:
+        """Is asked for a line once the gateway is ready and has been announced."""
+        self.greetings.append(greeting)
 
     def _claim(self, what: str, name: str) -> None:
         key = f"{what} `{name}`"

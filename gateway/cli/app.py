@@ -30,6 +30,7 @@ CORE: Mapping[str | None, str] = {
     "config": "gateway.cli.config",
     "doctor": "gateway.cli.doctor",
     "sessions": "gateway.cli.sessions",
+    "open": "gateway.cli.signins",
     "subagents": "gateway.cli.runs",
     "outbox": "gateway.cli.outbox",
     "channels": "gateway.cli.channels",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.http import control
-from gateway.http.auth import Tokens, guard_host, guard_token, own_token
+from gateway.http.auth import WAYS, Tokens, guard_caller, guard_host, own_token
+from gateway.http.cookies import by_cookie
 from gateway.http.keys import GATEWAY
 from gateway.http.openai import DESK
 from gateway.http.openai_answers import Desk
@@ -85,10 +86,11 @@ class HttpServer:
     def _application(self) -> web.Application:
         gateway = self._gateway
         app = web.Application(
-            middlewares=[explain_errors, guard_host, guard_token(Tokens(gateway.paths))],
+            middlewares=[explain_errors, guard_host, guard_caller],
             client_max_size=LARGEST_BODY,
         )
         app[GATEWAY] = gateway
+        app[WAYS] = (Tokens(gateway.paths).way, by_cookie)
         app[ATTEMPTS] = Attempts()
         app[DESK] = Desk(gateway.database, gateway.events)
         app.on_response_prepare.append(hide_unknown_errors)
