@@ -307,6 +307,11 @@ def _snapshot(session_key: str, partial: Partial) -> Event:
     return Event(None, "snapshot", data, session_key)
 
 
+def newest(tx: Transaction) -> int:
+    """The id of the newest event that is kept."""
+    return _kept(tx).newest
+
+
 def _kept(tx: Transaction) -> Kept:
     oldest: int | None = tx.execute(select(func.min(events.c.id))).scalar()
     newest: int | None = tx.execute(select(func.max(events.c.id))).scalar()

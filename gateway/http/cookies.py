@@ -26,7 +26,7 @@ _CHAT: frozenset[Scope] = frozenset(("chat",))
 
 
 def cookie_name(request: web.Request) -> str:
-    """The cookie's name. Gateways on several ports of one host share its cookies, and must not overwrite each other's."""
+    """The cookie's name. Gateways on several ports of a host share its cookies; none must overwrite another's."""
     state = str(request.app[GATEWAY].paths.state)
     return f"laneway_{hashlib.sha256(state.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 

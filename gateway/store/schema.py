@@ -320,6 +320,7 @@ outbox = Table(
 )
 Index("outbox_state", outbox.c.state, outbox.c.next_at)
 Index("outbox_route", outbox.c.route, outbox.c.id)
+Index("outbox_session", outbox.c.session_id, outbox.c.created_at)
 
 events = Table(
     "events",

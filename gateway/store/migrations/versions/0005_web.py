@@ -10,7 +10,8 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Adds three tables."""
+    """Adds three tables, and an index by which a conversation finds its notices."""
+    op.create_index("outbox_session", "outbox", ["session_id", "created_at"])
     op.create_table(
         "signins",
         sa.Column("id", sa.Text(), nullable=False),
