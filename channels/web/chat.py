@@ -110,6 +110,11 @@ async def log(view: View) -> web.StreamResponse:
     return answer({**facts, "html": html}, headers={**render.SAFE, "Cache-Control": "no-store"})
 
 
+async def begin(view: View) -> web.StreamResponse:
+    """`GET /web/new`: leads to a conversation that nobody has begun; it is there with its first message."""
+    raise web.HTTPSeeOther(f"/web/chat/{view.eyes.fresh()}")
+
+
 def _log(view: View, session: Session | None, part: entries.Part) -> dict[str, Any]:
     return {"entries": part.entries, "wait": WAITS.get(_mode(view, session), ""), "running": _running(session)}
 
@@ -156,3 +161,4 @@ STATE = Fragment(
     "chat-state", "chat_state.html", load_state, on=("message", "progress", "idle", "session", "run"), label="State"
 )
 LOG = Source("/web/chat/{key}/log", log)
+NEW = Source("/web/new", begin)

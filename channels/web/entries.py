@@ -8,9 +8,10 @@ missed something asks again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, func, select
 
@@ -27,12 +28,15 @@ from gateway.store.schema import inbox as inbox_table
 from gateway.store.schema import messages as messages_table
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
+from gateway.views import capped
 
 Kind = Literal["user", "answer", "work", "report", "notice", "failure", "summary", "approval"]
 NEVER = 2**62
 LOOK_BACK_MS = 20 * 60 * 1000
 """Questions may change as long after they were asked."""
 RESULT_CHARS = 2_000
+GIST_CHARS = 100
+TELLING = ("label", "task", "command", "path", "pattern", "query", "url", "message")
 _INBOX = select(*rows.columns(inbox_table, inbox.Row))
 _MESSAGES = select(*rows.columns(messages_table, Message))
 
@@ -55,6 +59,19 @@ class ToolUse:
     result: str | None
     """None: it is under way."""
     error: bool = False
+
+    @property
+    def gist(self) -> str:
+        """The argument that says most, in a line."""
+        try:
+            given: object = json.loads(self.arguments)
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            return capped(self.arguments, GIST_CHARS)
+        fields = cast("dict[str, object]", given)
+        texts = (fields.get(name) for name in (*TELLING, *fields))
+        return capped(next((text for text in texts if isinstance(text, str) and text.strip()), ""), GIST_CHARS)
 
 
 @dataclass(frozen=True, slots=True)

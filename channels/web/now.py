@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy import select
 
 from channels.web import agents, conversations, words
+from channels.web.render import path_part
 from channels.web.site import Fragment, Page, View
 from gateway import approvals
 from gateway.routes import Route
-from gateway.store import inbox, outbox, rows
+from gateway.store import inbox, outbox, rows, sessions
 from gateway.store.database import Transaction
 from gateway.store.runs import Run, Status
 from gateway.store.schema import inbox as inbox_table
@@ -43,6 +44,7 @@ class Waiting:
     """Something that waits, and why."""
 
     id: str
+    icon: str
     what: str
     title: str
     link: str
@@ -87,8 +89,8 @@ async def load_approvals(view: View) -> Mapping[str, Any]:
     """Questions that want an answer."""
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        found = approvals.pending(tx)
-        return {"approvals": [each for each in found if view.eyes.sees_key(tx, each.session_key)]}
+        found = [each for each in approvals.pending(tx) if view.eyes.sees_key(tx, each.session_key)]
+        return {"approvals": found, "where": {each.id: _conversation(tx, each.session_id) for each in found}}
 
     return await view.read(unit)
 
@@ -98,6 +100,14 @@ async def load_posts(view: View) -> Mapping[str, Any]:
     found = await view.read(outbox.listed, None, MOST)
     held = {"held", "streaming"}
     return {"posts": [Undelivered(each, _where(each)) for each in found if each.state.value not in held]}
+
+
+def _conversation(tx: Transaction, session_id: str) -> str:
+    """The key of the conversation that a session belongs to."""
+    session = sessions.find(tx, session_id)
+    while session is not None and session.parent_id and (above := sessions.find(tx, session.parent_id)):
+        session = above
+    return session.key if session else ""
 
 
 def _turns(tx: Transaction, view: View) -> list[Turn]:
@@ -128,9 +138,10 @@ def _conversations(tx: Transaction, view: View) -> list[Waiting]:
         found.append(
             Waiting(
                 f"w-{session.id[:8]}",
+                "s-queued",
                 f"{number} message{'s' if number != 1 else ''}",
                 conversations.title(tx, view.eyes, session.key, session),
-                f"/web/chat/{session.key}",
+                f"/web/chat/{path_part(session.key)}",
                 _why(view, session),
                 min((each.created_at for each in rows_waiting), default=tx.now),
             )
@@ -157,7 +168,8 @@ def _runs(tx: Transaction, view: View) -> list[Waiting]:
     return [
         Waiting(
             f"w-{run.id}",
-            f"{words.icon(run)} {words.word(run)}",
+            words.icon(run),
+            words.word(run),
             run.label,
             "",
             words.reason(view.gateway.jobs.reason(tx, run)),

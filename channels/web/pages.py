@@ -20,6 +20,6 @@ def site(sign_ins: SignIns) -> Site:
             *decide.ACTIONS,
             signin.SIGN_OUT,
         ),
-        sources=(chat.LOG, stream.EVENTS, palette.PALETTE, files.FILE),
+        sources=(chat.LOG, chat.NEW, stream.EVENTS, palette.PALETTE, files.FILE),
         sign_in=sign_ins.page,
     )

@@ -22,11 +22,10 @@ async def offer(view: View) -> web.StreamResponse:
         known = [*conversations.own(tx, eyes), *conversations.others(tx, eyes)]
         runs = agents.newest_runs(tx, eyes, RUNS)
         return {
-            "conversations": [{"title": each.title, "href": f"/web/chat/{each.key}"} for each in known],
-            "runs": [
-                {"id": run.id, "label": run.label, "state": words.word(run), "icon": words.icon(run), "open": run.open}
-                for run in runs
+            "conversations": [
+                {"title": each.title, "href": f"/web/chat/{render.path_part(each.key)}"} for each in known
             ],
+            "runs": [{"id": run.id, "label": run.label, "state": words.word(run), "open": run.open} for run in runs],
         }
 
     found = await view.read(unit)

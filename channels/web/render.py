@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 from aiohttp import web
 
-from channels.web import markdown
+from channels.web import markdown, words
 from gateway import numbers
-from gateway.icons import ICONS
 from gateway.views import capped, duration, iso, money
 
 if TYPE_CHECKING:
@@ -104,11 +104,20 @@ def environment() -> Environment:
         "money": money,
         "capped": capped,
         "markdown": _markdown,
+        "path": path_part,
+        "run_icon": words.icon,
+        "run_word": words.word,
+        "run_tone": words.tone,
     }
-    names: dict[str, Any] = {"icons": ICONS, "static": f"{STATIC}/{static_files().version}"}
+    names: dict[str, Any] = {"static": f"{STATIC}/{static_files().version}"}
     cast("dict[str, Any]", made.filters).update(filters)
     cast("dict[str, Any]", made.globals).update(names)
     return made
+
+
+def path_part(text: str) -> str:
+    """A session key as a part of a path."""
+    return quote(text, safe=":@+")
 
 
 def _markdown(text: str) -> Any:

@@ -19,8 +19,8 @@ Its template is a piece of HTML without a frame. In the page `{{ fragment["runs-
 rendered at once and inside `<section data-fragment="/web/fragments/runs-list?…" data-on="run progress">`. The page
 asks for it again, with the same parameters, at most once a second when an event of such a type was seen, and puts the
 answer in the place of the old piece node by node, so that focus, selection, scrolling and open `<details>` stay. Give
-an `id` to everything in it that may move or go. Times: `{{ time(ms) }}` and `{{ since(ms) }}` of `macros.html`, which the browser
-keeps counting; a text that changes with every second would make every answer a new one.
+an `id` to everything in it that may move or go. Times: `{{ time(ms) }}` and `{{ since(ms) }}` of `macros.html`, which
+the browser keeps counting; a text that changes with every second would make every answer a new one.
 Types of events: `message run progress idle approval delivery session`; for somebody who isn't an operator, those of
 what he sees.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.icons import ICONS
 from gateway.store.runs import Run
 
 WORDS: Mapping[str, str] = {
@@ -52,11 +51,8 @@ def tone(run: Run) -> str:
 
 
 def icon(run: Run) -> str:
-    """Its sign."""
-    return ICONS.get(state(run), "•")
-
-
-LANE_FULL = "lane_full: "
+    """Its symbol in `static/icons.svg`."""
+    return f"s-{state(run)}"
 
 
 def reason(text: str | None) -> str:
