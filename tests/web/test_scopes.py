@@ -47,7 +47,7 @@ async def test_other_people_s_conversations_look_like_none(tmp_path: Path, http:
         await p.wait_idle(CAROL)
         await p.wait_idle()
         missing = "agent:main:web:dm:Nobody"
-        for key in (CAROL, KEY, "agent:main:api:x", f"{BOB}x", f"{BOB}:thread:..x", f"{CAROL}:thread:ab", "x"):
+        for key in (CAROL, KEY, "agent:main:api:x", f"{BOB}x", f"{BOB}:thread:..x", f"{CAROL}:thread:ab", "zzz"):
             assert same(await bob.get(f"/web/chat/{key}"), await bob.get(f"/web/chat/{missing}"), key, missing)
             for path in ("/web/chat/{}/log", "/web/events?key={}", "/web/fragments/agents?key={}"):
                 mine, none = await bob.get(path.format(key)), await bob.get(path.format(missing))
