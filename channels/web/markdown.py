@@ -87,8 +87,9 @@ def _image(self: RendererHTML, tokens: Sequence[Token], index: int, _options: An
     token = tokens[index]
     source = str(token.attrs.get("src", ""))
     name = escape(token.content or source)
-    href = escape(source)
-    return f'<a href="{href}" target="_blank" rel="noopener noreferrer nofollow">🖼 {name}</a>'
+    href, title = escape(source), token.attrs.get("title")
+    more = f' title="{escape(str(title))}"' if title else ""
+    return f'<a href="{href}"{more} target="_blank" rel="noopener noreferrer nofollow">🖼 {name}</a>'
 
 
 def _code(self: RendererHTML, tokens: Sequence[Token], index: int, _options: Any, _env: _Env) -> str:

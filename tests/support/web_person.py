@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ class Answer:
 
     status: int
     text: str
-    headers: dict[str, str]
+    headers: Mapping[str, str]
 
     @property
     def json(self) -> Any:
@@ -62,7 +63,7 @@ class Person:
         headers = {name: value for name, value in headers.items() if value}
         more.setdefault("allow_redirects", False)
         async with self.http.request(method, self.p.gateway.url + path, headers=headers, **more) as response:
-            return Answer(response.status, await response.text("utf-8", "replace"), dict(response.headers))
+            return Answer(response.status, await response.text("utf-8", "replace"), response.headers)
 
     async def get(self, path: str, **more: Any) -> Answer:
         """A GET."""
