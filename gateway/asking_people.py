@@ -1,18 +1,24 @@
-"""How a question reaches the person who may answer it: as a post on the turn's route, and as an event."""
+"""How a question reaches the person who may answer it: as a post on the turn's route, and as an event.
+
+Once it is answered, expired or withdrawn, the post says so and its buttons are gone.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from gateway.approvals import Approval, State
 from gateway.events import EventLog
 from gateway.posting import Choice, Posting
 from gateway.routes import Route
-from gateway.store import sessions
+from gateway.store import buttons, sessions
 from gateway.store.database import Transaction
 from gateway.views import capped, iso
 
 SUMMARY_CHARS = 1_500
+_BACKTICKS = re.compile("`+")
+ICONS = {State.ALLOWED: "✅", State.DENIED: "⛔", State.EXPIRED: "⌛", State.WITHDRAWN: "⚙️"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +53,20 @@ class Asking:
             session_key=approval.session_key,
             run_id=approval.run_id,
         )
+        if approval.state is not State.PENDING:
+            self._close(tx, approval)
+            return
         session = sessions.find(tx, approval.session_id)
-        if approval.state is not State.PENDING or session is None or approval.route is None:
+        if session is None or approval.route is None:
             return
         asker = self._asker(tx, session)
         self.posting.notice(tx, asker, approval.route.to_json(), question_text(approval), choices(approval))
+
+    def _close(self, tx: Transaction, approval: Approval) -> None:
+        """Says under the question what became of it; its buttons are how it is found."""
+        post_id = buttons.post_with(tx, choices(approval)[0].command)
+        if post_id is not None:
+            self.posting.amend(tx, post_id, answered_text(approval))
 
     def _asker(self, tx: Transaction, session: sessions.Session) -> sessions.Session:
         """The conversation that a child's question is asked in: that of the main session above it."""
@@ -71,9 +86,17 @@ def choices(approval: Approval) -> list[Choice]:
 def question_text(approval: Approval) -> str:
     """The question as a person reads it."""
     always = f" · `/approve {approval.id} always` to allow `{approval.pattern}` from now on" if approval.pattern else ""
-    who = "A sub-agent wants" if approval.run_id else "May I"
-    verb = "to run" if approval.run_id else "run"
-    return (
-        f"🔐 {who} {verb}:\n```\n{capped(approval.summary, SUMMARY_CHARS)}\n```\n"
-        f"`/approve {approval.id}`{always} · `/deny {approval.id}`"
-    )
+    return f"{_wish(approval)}\n`/approve {approval.id}`{always} · `/deny {approval.id}`"
+
+
+def answered_text(approval: Approval) -> str:
+    """The question with what became of it."""
+    return f"{_wish(approval)}\n{ICONS[approval.state]} {approval.reason or approval.state.value}"
+
+
+def _wish(approval: Approval) -> str:
+    who = "A sub-agent wants to run" if approval.run_id else "May I run"
+    command = capped(approval.summary, SUMMARY_CHARS)
+    # The command is a model's: it must not end the block that shows it.
+    fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(command)), default=0))
+    return f"🔐 {who}:\n{fence}\n{command}\n{fence}"

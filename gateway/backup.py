@@ -59,17 +59,18 @@ class Sources:
     """The database isn't where it stands without `database.url`."""
 
     @classmethod
-    def of(cls, paths: Paths, config: Config | None) -> Sources:
+    def of(cls, paths: Paths, config: Config | None, database: Path | None = None) -> Sources:
         """Those of a state folder.
 
         Args:
             paths: the state folder.
             config: the configuration in use; None: it can't be read, and everything is taken to be in its usual place.
+            database: the file that a running gateway has open; None: the one that the configuration names.
 
         Raises:
             StoreError: the database isn't a file.
         """
-        file = paths.database if config is None else database_file(config)
+        file = database or (paths.database if config is None else database_file(config))
         config_file = (config.source if config else None) or paths.config_file
         return cls(paths.state, file, config_file, file != paths.database)
 

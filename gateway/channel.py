@@ -32,6 +32,8 @@ class Capabilities:
     """An answer can be shown while it is being written: as events on a `pull` channel, else by `Channel.stream`."""
     stream_seconds: float = 1.0
     """The shortest time between two updates of a stream."""
+    stream_after: float = 0.0
+    """How long an answer is written before its stream begins: one that is done by then is posted whole."""
     drafts: bool = False
     """What is streamed is a draft, of which nothing stays."""
     tasks: bool = False
@@ -95,6 +97,8 @@ class Opening:
     key: str
     """Stable over retries: an opening that may have happened is looked for under it where the platform can tell."""
     recovered: bool = False
+    created_at: int = 0
+    """milliseconds; nothing of it can be on the platform from before"""
 
 
 class DeliveryError(Exception):
@@ -187,6 +191,12 @@ class Channel(Protocol):
         """Takes no more events and ends all its tasks."""
         ...
 
+    async def ready(self, route: Route) -> None:
+        """Returns when a post may be sent on a route, where a platform limits how often.
+
+        Asked before a post counts as being sent, so that one which waits is not in doubt after a crash.
+        """
+
     async def post(self, post: Post) -> str | None:
         """Posts, replaces or retracts a message; returns the platform's id of it.
 
@@ -207,6 +217,8 @@ class Channel(Protocol):
 
     async def stream(self, post: Post) -> Live:
         """Begins to show an answer, or goes on in the message `post.replaces`.
+
+        With `post.recovered` an earlier beginning may have arrived: it is looked for where the platform can tell.
 
         Raises:
             DeliveryError: it can't; the answer will be posted whole.

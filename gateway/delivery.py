@@ -44,6 +44,8 @@ class Delivery:
         self._channels = channels
         self._events = events
         self._sending: dict[str, asyncio.Task[None]] = {}
+        self._waiting: set[str] = set()
+        """Routes among them whose channel isn't ready for a post."""
         self._alarm = Alarm("delivery", self._due, self._send_due)
 
     def start(self) -> None:
@@ -53,6 +55,8 @@ class Delivery:
     async def stop(self) -> None:
         """Lets what is being sent finish; what takes too long is sent once more after the next start, marked."""
         await self._alarm.stop()
+        for route in self._waiting:
+            self._sending[route].cancel()
         sending = tuple(self._sending.values())
         if sending:
             _, late = await asyncio.wait(sending, timeout=STOP_SECONDS)
@@ -95,11 +99,19 @@ class Delivery:
     def _route_done(self, route: str) -> None:
         task = self._sending.pop(route)
         self._alarm.ring()
+        self._relay.moved()
         if not task.cancelled():
             task.result()
 
     async def _send_route(self, route: str) -> None:
         """Sends one post of a route; the next one follows when this one is settled."""
+        place = Route.from_json(route)
+        if (channel := self._channels.get(place.channel)) is not None:
+            self._waiting.add(route)
+            try:
+                await channel.ready(place)
+            finally:
+                self._waiting.discard(route)
         post = await self._database.run(_mark_sending, route)
         if post is None:
             return
@@ -123,15 +135,19 @@ class Delivery:
                 f"no channel `{route.channel}` is configured; configure it, then: laneway outbox retry {post.id}",
                 permanent=True,
             )
-        shown = await self._relay.settle(post.id) or post.platform_id
+        if await self._relay.settle(post.id):
+            post = await self._database.read(outbox.get, post.id)
         failpoints.hit("effect:post")
         try:
-            platform_id = await channel.post(outgoing(post, route, shown))
+            platform_id = await channel.post(outgoing(post, route))
         finally:
             failpoints.hit("effected:post")
         return platform_id
 
     def _delivered(self, tx: Transaction, post_id: int, platform_id: str | None) -> None:
+        if outbox.get(tx, post_id).state is not State.SENDING:  # it was changed meanwhile: what it is now follows
+            outbox.change(tx, post_id, platform_id=platform_id, recovered=False)
+            return
         outbox.change(
             tx,
             post_id,
@@ -154,7 +170,8 @@ class Delivery:
         uncertain: bool,
     ) -> None:
         post = outbox.get(tx, post_id)
-        attempts = post.attempts + 1
+        # A pause that the platform asks for is no failure (spec/architecture.md, protocol 7).
+        attempts = post.attempts + (retry_after is None or uncertain)
         if uncertain:
             outbox.change(tx, post_id, recovered=True)
         if permanent or attempts >= MAX_ATTEMPTS:
@@ -177,6 +194,7 @@ class Delivery:
         outbox.change(tx, post_id, state=State.DROPPED, next_at=None)
         self._tell(tx, post_id)
         tx.after_commit(self.wake)
+        tx.after_commit(self._relay.moved)
         return outbox.get(tx, post_id)
 
     def _tell(self, tx: Transaction, post_id: int) -> None:
@@ -192,21 +210,15 @@ class Delivery:
         self._events.append(tx, "delivery", data, session_id=post.session_id, session_key=post.session_key)
 
 
-def outgoing(post: outbox.Post, route: Route, shown: str | None) -> Post:
-    """A row as its channel gets it.
-
-    Args:
-        post: the row.
-        route: where to.
-        shown: the platform's id of the message that it takes the place of.
-    """
+def outgoing(post: outbox.Post, route: Route) -> Post:
+    """A row as its channel gets it; what is known to stand on the platform for it already is replaced."""
     return Post(
         post.id,
         route,
         post.text,
         kind=post.kind,
         recovered=post.recovered,
-        replaces=shown,
+        replaces=post.platform_id,
         streamed=post.streamed,
         card=Card.from_json(post.card) if post.card else None,
         buttons=buttons_from(post.buttons),

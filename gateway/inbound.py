@@ -189,7 +189,14 @@ class Inbound:
                 reply=f"/{name} is for owners; an owner is listed under `owners` in the configuration.",
                 session_key=message.session_key,
             )
-        context = CommandContext(self._gateway, message.session_key, message.route, message.sender, message.dedupe_key)
+        context = CommandContext(
+            self._gateway,
+            message.session_key,
+            message.route,
+            message.sender,
+            message.dedupe_key,
+            private=message.private,
+        )
         try:
             reply = await command.run(context, rest)
         except (CommandError, NotAccepted) as error:

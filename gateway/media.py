@@ -84,10 +84,17 @@ async def _fetch(file: RemoteFile, paths: Paths, workspace: Path) -> Attachment:
     if file.size is not None and file.size > LARGEST_FILE:
         raise DeliveryError(f"it is larger than {LARGEST_FILE // 1024 // 1024} MB", permanent=True)
     content = await file.fetch(LARGEST_FILE)
-    media_type = file.media_type.partition(";")[0].strip().lower() or "application/octet-stream"
+    media_type = _picture_type(content, file.media_type.partition(";")[0].strip().lower() or "application/octet-stream")
     if is_picture(content, media_type):
         return await asyncio.to_thread(keep_picture, paths, content, media_type, file.name)
     return await asyncio.to_thread(keep_document, workspace, content, media_type, file.name)
+
+
+def _picture_type(content: bytes, said: str) -> str:
+    """Which kind of picture it is, whatever kind a platform says; what is no picture is what it is said to be."""
+    if not said.startswith("image/"):
+        return said
+    return next((kind for kind, (_, beginning) in IMAGES.items() if content.startswith(beginning)), said)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -126,6 +126,15 @@ class Posting:
         else:
             outbox.change(tx, post_id, **fields)
 
+    def amend(self, tx: Transaction, post_id: int, text: str) -> None:
+        """Puts a text in the place of another one and its buttons, where it can still be changed."""
+        post = outbox.get(tx, post_id)
+        buttons.void(tx, post_id)
+        waits = post.state in (State.PENDING, State.SENDING)
+        if waits or (post.state is State.DELIVERED and self.capabilities(post.route).edits):
+            outbox.change(tx, post_id, text=text, buttons=None, state=State.PENDING, attempts=0, next_at=None)
+            tx.after_commit(self.wake)
+
     def withdraw(self, tx: Transaction, session: Session) -> None:
         """Nothing is to be posted: takes the placeholder back, and what has been shown in its place."""
         post = outbox.streaming(tx, session.id)

@@ -128,7 +128,7 @@ class Reception:
     # ---- commands ----
 
     async def _command(self, incoming: Incoming, *, quiet: bool) -> Accepted:
-        key = f"command:{incoming.dedupe_key}"
+        key = f"answered:{incoming.dedupe_key}"
         async with self._once(key) as answered:
             if answered:
                 return Accepted(None, duplicate=True)

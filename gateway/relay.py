@@ -1,8 +1,9 @@
 """Relay: answers that appear on a platform while they are being written (spec/architecture.md, protocol 8).
 
 An answer's outbox row is committed before it is shown, and the platform's id of its message as soon as that is known,
-so that whoever comes after a crash goes on in the same message. Updates are spaced as the channel asks. What a stream
-couldn't show is no loss: the delivery posts the final text in its place.
+so that whoever comes after a crash goes on in the same message. Nothing is shown before what is to be posted above it
+is. Updates are spaced as the channel asks. What a stream couldn't show is no loss: the delivery posts the final text in
+its place.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway import failpoints
 from gateway.cards import CardRow
 from gateway.channel import Channel, DeliveryError, Live, Post
 from gateway.routes import Route
@@ -34,7 +36,7 @@ class _Stream:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
-    platform_id: str | None = None
+    begun: bool = False
 
 
 class Relay:
@@ -45,6 +47,13 @@ class Relay:
         self._channels = channels
         self._streams: dict[int, _Stream] = {}
         self._tasks = TaskSet()
+        self._moved = asyncio.Event()
+        """A post has been settled, on whichever route."""
+
+    def moved(self) -> None:
+        """A post has arrived, or can't: what waited for it may be next."""
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def show(self, post: outbox.Post, text: str) -> None:
         """The answer of this outbox row so far."""
@@ -60,15 +69,15 @@ class Relay:
             stream.tasks = tuple(rows)
             stream.changed.set()
 
-    async def settle(self, post_id: int) -> str | None:
-        """Ends a stream; returns the platform's id of its message, None if there is none that is known."""
+    async def settle(self, post_id: int) -> bool:
+        """Ends a stream, if there is one; what is known of its message stands in the post's row then."""
         stream = self._streams.pop(post_id, None)
         if stream is None:
-            return None
+            return False
         stream.ended.set()
         stream.changed.set()
         await stream.done.wait()
-        return stream.platform_id
+        return True
 
     async def stop(self) -> None:
         """Shows nothing more."""
@@ -79,39 +88,87 @@ class Relay:
         known = self._streams.get(post.id)
         if known is not None:
             return known
+        if post.recovered and post.platform_id is None:
+            # It may be on its platform already, cut off by a crash: the delivery looks for it, or marks what it sends.
+            return None
         route = Route.from_json(post.route)
         channel = self._channels.get(route.channel)
         if channel is None or channel.capabilities.pull or not channel.able(route).streaming:
             return None
-        stream = self._streams[post.id] = _Stream(post, channel, platform_id=post.platform_id)
+        stream = self._streams[post.id] = _Stream(post, channel)
         self._tasks.spawn(self._run(stream, route), f"stream:{post.id}")
         return stream
 
     async def _run(self, stream: _Stream, route: Route) -> None:
         try:
-            await self._follow(stream, route)
+            if await self._is_next(stream):
+                await self._follow(stream, route)
         except DeliveryError as error:
             log.info("post %s isn't streamed: %s", stream.post.id, error)
+            if not stream.begun:
+                await self._database.run(_not_begun, stream.post.id, error.uncertain)
         finally:
             stream.done.set()
 
+    async def _is_next(self, stream: _Stream) -> bool:
+        """Waits until no post stands before it on its route; False: it has come to its end meanwhile."""
+        while True:
+            moved = self._moved
+            if not await self._database.read(outbox.waits_for, stream.post):
+                return not stream.ended.is_set()
+            waits = [asyncio.create_task(event.wait()) for event in (moved, stream.ended)]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+            if stream.ended.is_set():
+                return False
+
     async def _follow(self, stream: _Stream, route: Route) -> None:
-        if not stream.channel.able(route).drafts:
-            await self._database.run(_begun, stream.post.id)
+        await _either(stream.ended, stream.channel.able(route).stream_after)
+        live = await self._begin(stream, route)
+        if live is None:
+            return
         row = stream.post
-        live = await stream.channel.stream(
-            Post(row.id, route, "", replaces=row.platform_id, streamed=True, created_at=row.created_at)
-        )
-        stream.platform_id = live.platform_id
         if live.platform_id is not None and live.platform_id != row.platform_id:
             await self._database.run(_known_as, row.id, live.platform_id)
-        seconds = stream.channel.able(route).stream_seconds
         while not stream.ended.is_set():
             await stream.changed.wait()
             stream.changed.clear()
             await self._update(stream, live)
             if not stream.ended.is_set():
-                await _either(stream.ended, seconds)
+                # Asked each time: where many answers stream at once, a channel may want each to be slower.
+                await _either(stream.ended, stream.channel.able(route).stream_seconds)
+
+    async def _begin(self, stream: _Stream, route: Route) -> Live | None:
+        """Begins to show an answer as soon as its platform lets it; None if it is done before."""
+        row = stream.post
+        while not stream.ended.is_set():
+            if not stream.channel.able(route).drafts:
+                await self._database.run(_begun, row.id)
+            post = Post(
+                row.id,
+                route,
+                stream.text,
+                recovered=row.recovered,
+                replaces=row.platform_id,
+                streamed=True,
+                created_at=row.created_at,
+            )
+            failpoints.hit("effect:stream")
+            try:
+                live = await stream.channel.stream(post)
+            except DeliveryError as error:
+                if error.retry_after is None:
+                    raise
+                await self._database.run(_not_begun, row.id, error.uncertain)
+                await _either(stream.ended, error.retry_after)
+            else:
+                failpoints.hit("effected:stream")
+                stream.begun = True
+                return live
+        return None
 
     async def _update(self, stream: _Stream, live: Live) -> None:
         now = (stream.text, stream.tasks)
@@ -140,6 +197,12 @@ async def _either(ended: asyncio.Event, seconds: float) -> None:
 def _begun(tx: Transaction, post_id: int) -> None:
     """From here on the platform may have a message that we don't know."""
     outbox.change(tx, post_id, streamed=True)
+
+
+def _not_begun(tx: Transaction, post_id: int, uncertain: bool) -> None:
+    """It has none, unless only the answer was lost: then it is looked for."""
+    if outbox.get(tx, post_id).platform_id is None:
+        outbox.change(tx, post_id, streamed=uncertain, recovered=uncertain)
 
 
 def _known_as(tx: Transaction, post_id: int, platform_id: str) -> None:

@@ -14,6 +14,7 @@ import logging
 import math
 from dataclasses import dataclass
 
+from gateway import failpoints
 from gateway.cards import Card
 from gateway.channel import DeliveryError
 from gateway.delivery import outgoing
@@ -103,8 +104,9 @@ class Board:
             return pace.next_at - now
         route = Route.from_json(edit.post.route)
         gateway = self._registry.gateway
+        failpoints.hit("effect:edit_card")
         try:
-            await gateway.registry.channels[route.channel].post(outgoing(edit.post, route, edit.post.platform_id))
+            await gateway.registry.channels[route.channel].post(outgoing(edit.post, route))
         except DeliveryError as error:
             log.info("card %s isn't edited: %s", edit.post.id, error)
             if error.permanent:
@@ -114,6 +116,10 @@ class Board:
             return pace.next_at - now
         pace.next_at, pace.card = now + EDIT_SECONDS, edit.card
         return 0.0
+
+    def _posted_as(self, post_id: int, card: Card) -> None:
+        """A card that isn't sent yet will be sent like this."""
+        self._paces.setdefault(post_id, _Pace()).card = card
 
     # ---- units of work ----
 
@@ -155,6 +161,8 @@ class Board:
         gateway = self._registry.gateway
         card = card_of(found, more, tx.now, gateway.events.live, press)
         gateway.posting.recard(tx, post.id, card, send=over)
+        if not over and post.state is State.PENDING:
+            tx.after_commit(lambda: self._posted_as(post.id, card))
         if over or post.state is not State.DELIVERED or post.platform_id is None:
             return None
         return Edit(outbox.get(tx, post.id), card)

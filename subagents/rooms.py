@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from gateway import failpoints
 from gateway.channel import DeliveryError, Opening
 from gateway.commands.base import Command, CommandContext, CommandError, CommandReply
 from gateway.guests import CannotBind
@@ -47,8 +48,11 @@ class Rooms:
                 texts.room_text(label_of(args), args.task),
                 key,
                 recovered=known.created_at < gateway.started_at,
+                created_at=known.created_at,
             )
+            failpoints.hit("effect:open_thread")
             made = await gateway.registry.channels[route.channel].open_thread(opening)
+            failpoints.hit("effected:open_thread")
         except Refused as refused:
             return texts.refusal(str(refused), refused.status)
         except DeliveryError as error:
@@ -118,8 +122,8 @@ class Rooms:
             self._registry.gateway.guests.bind(tx, session, context.route, context.sender.id)
         except CannotBind as error:
             raise CommandError(f"It can't have this place: {error}") from None
-        if not run.open or session.run_id != run.id:
-            runs.change(tx, session.run_id or run.id, mode="session")
+        # Given by hand it stays until it is taken back by hand, whatever the spawn had asked for.
+        runs.change(tx, session.run_id or run.id, mode="session", cleanup="keep")
         return CommandReply(
             f"🧵 This thread is {texts.name_of(run)}'s now: what you write here goes to it. /unfocus gives it back.",
             {"runId": run.id, "sessionKey": session.key},

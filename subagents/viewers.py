@@ -12,5 +12,5 @@ def viewer_of(tx: Transaction, context: CommandContext) -> Viewer:
     """Who looks from where; a conversation in which nothing has been said yet is begun."""
     session = sessions.by_key(tx, context.session_key)
     if session is None:
-        session = context.gateway.queues.session(tx, context.session_key, owned=context.sender.owner)
+        session = context.gateway.queues.session(tx, context.session_key, owned=context.owned)
     return Viewer(session, context.sender.id)

@@ -1,8 +1,9 @@
 """One Slack app in one workspace: its connection, and what comes in over it.
 
 Everything that Slack sends is committed before it is acknowledged: a middleware of bolt's does the work and answers
-itself, and no listener follows it (spec/channels.md 1). A connection that can't be made is tried again for ever, and
-says in `state` why.
+itself, and no listener follows it (spec/channels.md 1). It stands before bolt's own authorization, which acknowledges
+what comes while Slack can't be asked. A connection that can't be made is tried again for ever, and says in `state`
+why; one that the library doesn't get back is made anew.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
@@ -22,7 +23,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
-from channels.slack.client import Api
+from channels.slack.client import SECONDS, Api
 from channels.slack.events import Events
 from channels.slack.identity import Identity, Names
 from channels.slack.posts import Posts
@@ -33,8 +34,18 @@ from gateway.tasks import TaskSet
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
-PING_SECONDS = 5
+PING_SECONDS = 2
+"""How soon the library sees that its socket is gone."""
+OPEN_SECONDS = 30.0
+"""How long the library may take to open a socket."""
+LOOK_SECONDS = 20.0
+"""Between two looks at the socket; nothing tells of its end."""
+LOST_LOOKS = 3
+"""Looks without a socket after which it is given up. The library asks for an address once, and may try it for ever."""
 UNAVAILABLE = 503
+STOP_SECONDS = 5.0
+"""What a stop gives to what has come in and isn't committed yet."""
+CONNECTED = "connected"
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +53,24 @@ log = logging.getLogger(__name__)
 class Account:
     """A connection to Slack."""
 
-    def __init__(self, name: str, settings: SlackAccount, intake: Intake) -> None:
-        self.state = "connecting"
-        """For people: `connected`, or what is wrong."""
+    def __init__(self, name: str, settings: SlackAccount, intake: Intake, policy: Callable[[], SlackAccount]) -> None:
+        """
+        Args:
+            name: of the account.
+            settings: what it is connected with.
+            intake: gets what comes in.
+            policy: its settings as they are now.
+        """
+        self._state = "connecting"
         self._name = name
         self._settings = settings
         self._intake = intake
+        self._policy = policy
         self._tasks = TaskSet()
         self._stopping = asyncio.Event()
-        self._http = aiohttp.ClientSession()
+        self._taking: set[asyncio.Task[Any]] = set()
+        """Who is at something that has come in; the tasks are the library's."""
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS))
         token = settings.bot_token.get_secret_value() if settings.bot_token else ""
         self._api = Api(token, settings.api_url, self._http)
         self._names = Names(self._api)
@@ -66,12 +86,24 @@ class Account:
         self._tasks.spawn(self._connect(), f"slack:{self._name}")
 
     async def stop(self) -> None:
-        """Disconnects; what is still being answered is given up."""
+        """Takes no more, commits what has come in, and disconnects."""
         self._stopping.set()
-        if self._socket is not None:
-            await self._socket.close_async()
         await self._tasks.stop()
+        if self._taking:
+            await asyncio.wait(tuple(self._taking), timeout=STOP_SECONDS)
+        await self._close_socket()
         await self._http.close()
+
+    @property
+    def state(self) -> str:
+        """For people: `connected`, or what is wrong."""
+        lost = self._socket is not None and not _is_open(self._socket)
+        return "reconnecting" if lost and self._state == CONNECTED else self._state
+
+    @property
+    def live(self) -> int:
+        """How many answers are being written."""
+        return self._posts.live
 
     # ---- what comes in ----
 
@@ -89,58 +121,91 @@ class Account:
         return web.Response(text=answer.body, status=answer.status, content_type=kind)
 
     async def _connect(self) -> None:
+        """Connects, and goes on to see to it that the account stays so."""
         wait = FIRST_RETRY_SECONDS
         while not self._stopping.is_set():
             try:
                 await self._try_to_connect()
             except DeliveryError as error:
-                self.state = str(error)
+                self._state = str(error)
                 log.warning("slack account %s isn't connected: %s", self._name, error)
+                await self._close_socket()
+                await self._pause(wait)
+                wait = min(LONGEST_RETRY_SECONDS, wait * 2)
             else:
-                self.state = "connected"
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), wait)
-            wait = min(LONGEST_RETRY_SECONDS, wait * 2)
+                self._state, wait = CONNECTED, FIRST_RETRY_SECONDS
+                if self._socket is None:
+                    return
+                await self._watch(self._socket)
 
     async def _try_to_connect(self) -> None:
         identity = Identity.of(await self._api("auth_test"))
-        self._events = Events(self._name, self._settings, identity, self._intake, self._names, self._posts, self._tasks)
         self._posts.identity = identity
-        self._app = self._make_app()
+        self._events = Events(self._name, self._policy, identity, self._intake, self._names, self._posts, self._tasks)
+        self._app = AsyncApp(
+            client=self._api.client,
+            signing_secret="unused",  # noqa: S106 - `signed` has checked it
+            request_verification_enabled=False,
+            process_before_response=True,
+            before_authorize=self._middleware,
+        )
         if self._settings.mode != "http":
             await self._open_socket(self._app)
 
-    def _make_app(self) -> AsyncApp:
-        secret = self._settings.signing_secret.get_secret_value() if self._settings.signing_secret else "unused"
-        app = AsyncApp(
-            client=self._api.client,
-            signing_secret=secret,
-            request_verification_enabled=self._settings.mode == "http",
-            process_before_response=True,
-            ignoring_self_events_enabled=True,
-        )
-        use: Callable[..., Any] = getattr(app, "use")  # noqa: B009 - the library leaves it untyped
-        use(self._middleware)
-        return app
-
-    async def _middleware(self, body: dict[str, Any], next: Callable[[], Awaitable[None]]) -> BoltResponse:
+    async def _middleware(self, body: dict[str, Any], next: Callable[[], Awaitable[Any]]) -> BoltResponse | None:
         """Commits what came, and answers; what the gateway breaks at is not acknowledged, so that it comes again."""
-        if self._events is None:
+        if body.get("type") == "url_verification":
+            await next()  # bolt answers
+            return None
+        task = asyncio.current_task()
+        if self._events is None or task is None or self._stopping.is_set():
             return BoltResponse(status=UNAVAILABLE, body="")
-        answer = await self._events.take(body)
+        self._taking.add(task)
+        try:
+            answer = await self._events.take(body)
+        finally:
+            self._taking.discard(task)
         if answer is None:
             return BoltResponse(status=200, body="")
         return BoltResponse(status=200, body=json.dumps(answer), headers={"content-type": "application/json"})
 
     async def _open_socket(self, app: AsyncApp) -> None:
+        """Opens a socket, which the library keeps open from then on.
+
+        Raises:
+            DeliveryError: it can't.
+        """
         token = self._settings.app_token.get_secret_value() if self._settings.app_token else ""
         api = Api(token, self._settings.api_url)
-        handler = AsyncSocketModeHandler(app, token, web_client=api.client, ping_interval=PING_SECONDS)
-        # Asked first: the library's own errors don't say what is wrong.
-        await api("apps_connections_open", app_token=token)
-        self._socket = handler
-        await handler.connect_async()
+        # Asked here, because the library's own errors don't say what is wrong.
+        address = str((await api("apps_connections_open", app_token=token)).get("url", ""))
+        socket = self._socket = AsyncSocketModeHandler(app, token, web_client=api.client, ping_interval=PING_SECONDS)
+        cast("Any", socket.client).wss_uri = address
+        try:
+            await asyncio.wait_for(socket.connect_async(), OPEN_SECONDS)
+        except TimeoutError:
+            raise DeliveryError("Slack's socket can't be opened") from None
+
+    async def _watch(self, socket: AsyncSocketModeHandler) -> None:
+        """Returns when the library has been without a socket for long, and it is closed."""
+        lost = 0
+        while lost < LOST_LOOKS:
+            await self._pause(LOOK_SECONDS)
+            if self._stopping.is_set():
+                return
+            lost = 0 if _is_open(socket) else lost + 1
+        self._state = "reconnecting"
+        log.warning("slack account %s has lost its socket; it is opened anew", self._name)
+        await self._close_socket()
+
+    async def _close_socket(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await socket.close_async()
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     # ---- what goes out ----
 
@@ -167,3 +232,8 @@ class Account:
     async def close_thread(self, route: Route) -> None:
         """See `Channel.close_thread`."""
         await self._posts.close_thread(route)
+
+
+def _is_open(socket: AsyncSocketModeHandler) -> bool:
+    session = socket.client.current_session
+    return session is not None and not session.closed

@@ -11,6 +11,9 @@ from gateway.cards import Button, Card, CardRow
 SECTION_CHARS = 3_000
 BUTTON_CHARS = 75
 MARKDOWN_CHARS = 12_000
+NOTICE_CHARS = 3_900
+"""Of the `text` beside blocks, for notifications; an edit takes 4,000."""
+PRIVATE_CHARS = 11_000
 
 
 def card_blocks(card: Card) -> list[dict[str, Any]]:
@@ -28,6 +31,32 @@ def card_blocks(card: Card) -> list[dict[str, Any]]:
 def text_blocks(text: str, buttons: Sequence[Button]) -> list[dict[str, Any]]:
     """A text with buttons below it."""
     return [{"type": "markdown", "text": harmless(text)[:MARKDOWN_CHARS]}, button_block(buttons)]
+
+
+def bare(text: str) -> dict[str, Any]:
+    """A text as it is, which nothing can be wrong with."""
+    pieces = [text[at : at + SECTION_CHARS] for at in range(0, len(text), SECTION_CHARS)]
+    sections = [{"type": "section", "text": {"type": "plain_text", "text": piece, "emoji": False}} for piece in pieces]
+    return {"text": notice(text), "blocks": sections}
+
+
+def private(text: str) -> dict[str, Any]:
+    """A text that only one person sees; a long one is shortened."""
+    block = {"type": "markdown", "text": harmless(shortened(text, PRIVATE_CHARS))}
+    return {"text": notice(text), "blocks": [block]}
+
+
+def notice(text: str) -> str:
+    """What stands for a message in notifications."""
+    short = shortened(text, NOTICE_CHARS)
+    while len(escaped := plain(short)) > NOTICE_CHARS:
+        short = shortened(short, len(short) * NOTICE_CHARS // len(escaped))
+    return escaped
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most so many characters, the last of which shows that there were more."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def button_block(buttons: Sequence[Button]) -> dict[str, Any]:

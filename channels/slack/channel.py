@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -27,6 +28,8 @@ NAME = "slack"
 STATUS_SECONDS = 60.0
 """How often the status is set again while a turn lasts."""
 STREAM_SECONDS = 0.7
+NOTHING = "(nothing)"
+"""What stands for blanks, which Slack doesn't take."""
 CAPABILITIES = Capabilities(
     streaming=True,
     stream_seconds=STREAM_SECONDS,
@@ -53,12 +56,14 @@ class SlackChannel(Channel):
         self._accounts: dict[str, Account] = {}
 
     def able(self, route: Route) -> Capabilities:
-        """A stream and a status need a thread; cards can be switched off."""
+        """A stream and a status need a thread; cards can be switched off. Many streams at once are slower each."""
         policy = self._registry.gateway.config.channels.policy(NAME, route.account)
         in_thread = route.thread is not None
         return replace(
             self.capabilities,
             streaming=in_thread,
+            stream_seconds=STREAM_SECONDS
+            * max(1, account.live if (account := self._accounts.get(route.account)) else 1),
             tasks=in_thread,
             cards=policy.live_card,
             typing_seconds=STATUS_SECONDS if in_thread else None,
@@ -69,7 +74,7 @@ class SlackChannel(Channel):
         from channels.slack.account import Account  # loads Slack's library, which takes a while
 
         for name, settings in self._settings.items():
-            account = self._accounts[name] = Account(name, settings, intake)
+            account = self._accounts[name] = Account(name, settings, intake, partial(self._current, name))
             account.start()
 
     async def stop(self) -> None:
@@ -86,7 +91,7 @@ class SlackChannel(Channel):
 
     def split(self, text: str) -> list[str]:
         """Pieces that fit into one message."""
-        return chunks.split(text, markdown.fits)
+        return chunks.split(text, markdown.fits) or [NOTHING]
 
     async def post(self, post: Post) -> str | None:
         """See `Channel.post`."""
@@ -116,8 +121,14 @@ class SlackChannel(Channel):
         """See `Channel.state`."""
         return {name: account.state for name, account in self._accounts.items()}
 
+    def _current(self, name: str) -> SlackAccount:
+        """An account's settings as they are now; what it is connected with stays till a restart."""
+        return self._registry.gateway.config.channels.slack_accounts().get(name, self._settings[name])
+
     def _account(self, route: Route) -> Account:
         account = self._accounts.get(route.account)
         if account is None:
-            raise DeliveryError(f"no Slack account `{route.account}` is configured", permanent=True)
+            known = route.account in self._settings  # not connected yet: what a restart finds goes on a little later
+            reason = "isn't connected yet" if known else "isn't configured"
+            raise DeliveryError(f"the Slack account `{route.account}` {reason}", permanent=not known)
         return account

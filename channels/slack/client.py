@@ -17,9 +17,14 @@ from gateway.channel import DeliveryError
 
 Payload = dict[str, Any]
 SECONDS = 30
-BUSY = frozenset(("ratelimited", "rate_limited"))
+PAUSE = "ratelimited"
+BUSY = frozenset((PAUSE, "rate_limited"))
 TRANSIENT = frozenset(("internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"))
 """Slack's fault; it may have done what was asked for."""
+ACCESS = frozenset(("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"))
+"""Slack refuses the app itself, whatever it asks for: that has nothing to do with the post, and ends when the app is
+installed again."""
+ACCESS_SECONDS = 60.0
 ADVICE = {
     "invalid_auth": "the token is wrong: channels.slack.botToken",
     "not_authed": "no token was sent: channels.slack.botToken",
@@ -29,6 +34,7 @@ ADVICE = {
     "channel_not_found": "there is no such channel, or the assistant may not see it",
     "is_archived": "the channel is archived",
     "missing_scope": "the app lacks a scope: laneway channels setup slack",
+    "thread_not_found": "the thread was deleted",
 }
 SERVER_ERROR = 500
 TOO_MANY = 429
@@ -49,7 +55,10 @@ class Api:
         """
         base = {"base_url": f"{api_url.rstrip('/')}/"} if api_url else {}
         self.token = token
-        self.client = AsyncWebClient(token=token, timeout=SECONDS, session=session, **cast("dict[str, Any]", base))
+        # No retries of the library's own: it would post a second time where only the answer was lost.
+        self.client = AsyncWebClient(
+            token=token, timeout=SECONDS, session=session, retry_handlers=[], **cast("dict[str, Any]", base)
+        )
 
     async def __call__(self, method: str, *, ignore: frozenset[str] = frozenset(), **arguments: Any) -> Payload:
         """What a method has answered; of an error in `ignore` the answer with that error.
@@ -85,8 +94,7 @@ def part(payload: Payload, name: str) -> Payload:
 
 
 def _code(error: SlackApiError) -> str:
-    response: Any = error.response
-    data: object = response.data
+    data: object = getattr(cast("Any", error.response), "data", None)  # of an answer that is no JSON there is none
     return str(cast("Payload", data).get("error", "")) if isinstance(data, dict) else ""
 
 
@@ -96,12 +104,14 @@ def _headers(response: Any) -> dict[str, str]:
 
 def _failure(error: SlackApiError, code: str) -> DeliveryError:
     response: Any = error.response
-    status: int = response.status_code
+    status = int(getattr(response, "status_code", SERVER_ERROR))
     if status == TOO_MANY or code in BUSY:
-        return DeliveryError("Slack asks for a pause", retry_after=_retry_after(_headers(response)))
+        return DeliveryError("Slack asks for a pause", retry_after=_retry_after(_headers(response)), code=PAUSE)
     if status >= SERVER_ERROR or code in TRANSIENT or not code:
         return DeliveryError(f"Slack has a problem: {code or status}", uncertain=True)
     advice = f" ({ADVICE[code]})" if code in ADVICE else ""
+    if code in ACCESS:
+        return DeliveryError(f"Slack says {code}{advice}", retry_after=ACCESS_SECONDS, code=code)
     return DeliveryError(f"Slack says {code}{advice}", permanent=True, code=code)
 
 

@@ -1,16 +1,19 @@
 """What Slack sends, turned into what the gateway takes in: messages, edits, commands, buttons, its own Stop button.
 
 One mention arrives twice, as `message` and as `app_mention`; both have the same place and time, and so the same key.
-Events of the assistant itself and of other bots are dropped first.
+Events of the assistant itself and of other bots are dropped first. What comes from one thread is taken in in its order,
+so that no edit overtakes its message, and no message the one before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from channels.slack import markdown, texts
 from channels.slack.client import Payload, part
 from channels.slack.identity import Identity, Names
+from channels.slack.order import Order
 from channels.slack.posts import Posts
 from gateway.channel import DeliveryError, Intake
 from gateway.config.channels import SlackAccount
@@ -28,7 +31,7 @@ class Events:
     def __init__(
         self,
         account: str,
-        settings: SlackAccount,
+        policy: Callable[[], SlackAccount],
         identity: Identity,
         intake: Intake,
         names: Names,
@@ -36,12 +39,13 @@ class Events:
         tasks: TaskSet,
     ) -> None:
         self._account = account
-        self._settings = settings
+        self._policy = policy
         self._identity = identity
         self._intake = intake
         self._names = names
         self._posts = posts
         self._tasks = tasks
+        self._order = Order()
 
     async def take(self, body: Payload) -> Payload | None:
         """Handles one payload; when this returns it is committed. Returns what Slack is to show at once."""
@@ -65,22 +69,23 @@ class Events:
         if subtype == "message_changed":
             await self._edited(event)
         elif subtype == "message_deleted":
-            await self._changed(event, str(event.get("deleted_ts", "")), part(event, "previous_message"), None)
+            await self._changed(event, part(event, "previous_message"), None)
         elif subtype in SPOKEN and self._from_person(event):
-            await self._intake.receive(await self._incoming(event))
+            route = self._route(event, event)
+            async with self._order.of(route):
+                await self._intake.receive(await self._incoming(event, route))
 
     def _from_person(self, event: Payload) -> bool:
         user = event.get("user")
         return bool(user) and user != self._identity.user and not event.get("bot_id")
 
-    async def _incoming(self, event: Payload) -> Incoming:
+    async def _incoming(self, event: Payload, route: Route) -> Incoming:
         raw, user, channel = str(event.get("text", "")), str(event["user"]), str(event["channel"])
         kind = await self._names.kind(channel, event.get("channel_type"))
         name = await self._names.of_user(user)
         for mentioned in markdown.mentions(raw):
             if mentioned != self._identity.user:
                 await self._names.of_user(mentioned)
-        route = self._route(event, direct=kind == "direct")
         self._posts.spoke(route, user, str(event.get("team") or event.get("user_team") or self._identity.team))
         return Incoming(
             route,
@@ -95,23 +100,28 @@ class Events:
             files=tuple(self._file(each) for each in event.get("files") or ()),
         )
 
-    def _route(self, event: Payload, *, direct: bool) -> Route:
+    def _route(self, event: Payload, message: Payload) -> Route:
         """Where an answer goes: into the message's thread; one at top level begins a thread, or is answered beside."""
-        thread = event.get("thread_ts")
-        if thread is None and not direct and self._settings.reply_to_mode != "channel":
-            thread = event["ts"]
-        return Route(NAME, self._account, str(event["channel"]), str(thread) if thread else None)
+        channel = str(event.get("channel", ""))
+        direct = event.get("channel_type") == "im" or channel.startswith("D")
+        thread = message.get("thread_ts")
+        if thread is None and not direct and self._policy().reply_to_mode != "channel":
+            thread = message.get("ts")
+        return Route(NAME, self._account, channel, str(thread) if thread else None)
 
     async def _edited(self, event: Payload) -> None:
-        message = part(event, "message")
-        if not self._from_person(message) or message.get("text") == part(event, "previous_message").get("text"):
-            return
-        text = markdown.incoming(str(message.get("text", "")), self._identity.user, self._names.known)
-        await self._changed(event, str(message.get("ts", "")), message, text)
+        message, before = part(event, "message"), part(event, "previous_message")
+        if message.get("subtype") == "tombstone":  # so a message is deleted that has replies
+            await self._changed(event, before, None)
+        elif self._from_person(message) and message.get("text") != before.get("text"):
+            text = markdown.incoming(str(message.get("text", "")), self._identity.user, self._names.known)
+            await self._changed(event, message, text)
 
-    async def _changed(self, event: Payload, ts: str, message: Payload, text: str | None) -> None:
-        route = Route(NAME, self._account, str(event.get("channel", "")), message.get("thread_ts"))
-        await self._intake.changed(route, ts, text)
+    async def _changed(self, event: Payload, message: Payload, text: str | None) -> None:
+        ts = str(message.get("ts") or event.get("deleted_ts") or "")
+        route = self._route(event, {"ts": ts, **message})
+        async with self._order.of(route):
+            await self._intake.changed(route, ts, text)
 
     def _file(self, file: Payload) -> RemoteFile:
         url = str(file.get("url_private_download") or file.get("url_private") or "")
@@ -148,7 +158,8 @@ class Events:
             ),
             quiet=True,
         )
-        return texts.ephemeral(_reply(accepted), self._link(route))
+        place = texts.about(self._link(route), kind) if accepted.reply else ""
+        return texts.ephemeral(_reply(accepted), place)
 
     def _link(self, route: Route | None) -> str | None:
         """The address of a thread's first message."""

@@ -1,8 +1,8 @@
 """Markdown for Slack, which renders it natively: only what would call people together is made harmless.
 
 A model's text may hold `<!channel>` or a mention of somebody who isn't in the conversation. Both stay readable, with a
-character of no width after the bracket, and mean nothing. Slack's own notation in people's messages is read into
-Markdown on the way in.
+character of no width after the bracket, and mean nothing. Control characters, which nobody sees, are left out. Slack's
+own notation in people's messages is read into Markdown on the way in.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ ROOM = 11_000
 BREAK = "\u2060"
 """A character of no width, after which a bracket means nothing."""
 
-_SPECIAL = re.compile(r"<(?=[!@#])(?:@([UW][A-Z0-9]+)(?:\|[^>]*)?>)?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_SPECIAL = re.compile(
+    r"<(?=!(?i:channel|here|everyone|group|subteam))|<(?=@[UW][A-Z0-9])(?:@([UW][A-Z0-9]+)(?:\|[^>]*)?>)?"
+)
+"""Not all that looks so: `<!doctype html>` and `List<@NonNull T>` are code."""
 _LINK = re.compile(r"<([^<>|]+)(?:\|([^<>]*))?>")
 
 
-def fits(text: str) -> bool:
-    """Whether a text is short enough for one message."""
-    return len(text) + text.count("<") <= ROOM
+def fits(text: str, room: int = ROOM) -> bool:
+    """Whether a text is short enough for one message, also once it is made harmless."""
+    return len(text) + text.count("<") <= room
 
 
 def harmless(text: str, known: Collection[str] = (), *, partial: bool = False) -> str:
@@ -43,7 +47,7 @@ def harmless(text: str, known: Collection[str] = (), *, partial: bool = False) -
     def soften(match: re.Match[str]) -> str:
         return match[0] if match[1] and match[1] in known else "<" + BREAK + match[0][1:]
 
-    return _SPECIAL.sub(soften, text)
+    return _SPECIAL.sub(soften, _CONTROL.sub("", text))
 
 
 def plain(text: str) -> str:

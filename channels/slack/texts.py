@@ -7,9 +7,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from channels.slack.blocks import private
+from gateway.routes import PlaceKind
+
 log = logging.getLogger("channels.slack")
 
 COMMAND = "/laneway"
+DESCRIPTION = "An assistant that hands work to sub-agents and reports back into the thread"
 SCOPES = (
     "app_mentions:read",
     "assistant:write",
@@ -23,6 +27,7 @@ SCOPES = (
     "im:history",
     "im:read",
     "im:write",
+    "metadata.message:read",
     "mpim:history",
     "mpim:read",
     "reactions:write",
@@ -37,7 +42,6 @@ EVENTS = (
     "message.im",
     "message.mpim",
 )
-EPHEMERAL_CHARS = 11_000
 
 
 def command(text: str) -> str:
@@ -46,11 +50,16 @@ def command(text: str) -> str:
     return text if text.startswith("/") else f"/{text or 'help'}"
 
 
-def ephemeral(text: str, link: str | None) -> dict[str, Any]:
-    """An answer that only who asked sees; with the thread that it is about, because the command itself has none."""
-    where = f"\n\n[In this thread]({link})" if link else ""
-    whole = text[:EPHEMERAL_CHARS] + where
-    return {"response_type": "ephemeral", "text": whole, "blocks": [{"type": "markdown", "text": whole}]}
+def ephemeral(text: str, place: str) -> dict[str, Any]:
+    """An answer that only who asked sees, with what it is about: the command itself has no thread."""
+    return {"response_type": "ephemeral", **private(f"{text}\n\n{place}" if place else text)}
+
+
+def about(link: str | None, kind: PlaceKind) -> str:
+    """Which conversation a native command was for."""
+    if kind == "direct":
+        return ""
+    return f"[About this thread]({link})" if link else "_About the channel itself: you have no thread here yet._"
 
 
 def manifest(*, socket: bool, address: str) -> dict[str, Any]:
@@ -69,9 +78,10 @@ def manifest(*, socket: bool, address: str) -> dict[str, Any]:
     return {
         "display_information": {
             "name": "Laneway",
-            "description": "An assistant that hands work to sub-agents and reports back into the thread",
+            "description": DESCRIPTION,
         },
         "features": {
+            "agent_view": {"agent_description": DESCRIPTION},
             "app_home": {"messages_tab_enabled": True, "messages_tab_read_only_enabled": False},
             "bot_user": {"display_name": "Laneway", "always_online": True},
             "slash_commands": [slash],

@@ -26,6 +26,13 @@ class CommandContext:
     sender: Sender
     dedupe_key: str
     """Of the message that holds the command: makes what it creates idempotent."""
+    private: bool
+    """Nobody else reads along."""
+
+    @property
+    def owned(self) -> bool:
+        """Whether a conversation that begins with this command has an owner's rights."""
+        return self.sender.owner and self.private
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from gateway.agent.resolve import UnknownThinkingLevel, default_model, find_mode
 from gateway.approvals import ApprovalError
 from gateway.commands.base import Command, CommandContext, CommandError, CommandReply
 from gateway.config import UnknownModel
+from gateway.routes import Sender
 from gateway.store import inbox, runs, sessions
 from gateway.store.database import Transaction
 from gateway.store.sessions import Session
@@ -46,7 +47,7 @@ def core_commands() -> tuple[Command, ...]:
 def current(tx: Transaction, context: CommandContext) -> Session:
     """The session that a command is typed in, created if nothing has been said there yet."""
     known = sessions.by_key(tx, context.session_key)
-    return known or context.gateway.queues.session(tx, context.session_key, owned=context.sender.owner)
+    return known or context.gateway.queues.session(tx, context.session_key, owned=context.owned)
 
 
 async def _help(context: CommandContext, _rest: str) -> CommandReply:
@@ -83,21 +84,22 @@ async def _stop(context: CommandContext, rest: str) -> CommandReply:
     if rest not in ("", "turn"):
         raise CommandError("Usage: /stop, or /stop turn for the turn alone")
     done = await context.gateway.database.run(_stop_all, context, turn_only=rest == "turn")
-    return CommandReply(_stop_text(done, turn_only=rest == "turn"), done)
+    return CommandReply(_stop_text(done, turn_only=rest == "turn" and not done["runs"]), done)
 
 
 def _stop_all(tx: Transaction, context: CommandContext, *, turn_only: bool) -> dict[str, int]:
     session = current(tx, context)
     steps, lifecycle = context.gateway.steps, context.gateway.lifecycle
-    if turn_only and session.turn_seq is not None:
+    run = runs.find(tx, session.run_id) if session.run_id else None
+    if turn_only and session.turn_seq is not None and not (run and run.open):
         return {"turns": int(steps.stop_turn(tx, session, "stopped by the user")), "runs": 0, "dropped": 0}
     dropped = [row for row in inbox.pending(tx, session.id, due=False) if row.kind == "user"]
     for row in dropped:
         inbox.drop(tx, row)
+    if run is not None and run.open:  # typed in a sub-agent's own thread: its turn is its run
+        return {"turns": 0, "runs": lifecycle.stop(tx, run, "stopped by /stop"), "dropped": len(dropped)}
     if turn_only:  # its turn hasn't begun yet, and now never will
         return {"turns": 0, "runs": 0, "dropped": len(dropped)}
-    if session.run_id and (run := runs.find(tx, session.run_id)) and run.open:  # typed in a sub-agent's own thread
-        return {"turns": 0, "runs": lifecycle.stop(tx, run, "stopped by /stop"), "dropped": len(dropped)}
     asked = sessions.same_conversation(tx, session)
     children = [run for each in asked for run in runs.children(tx, each, open_only=True)]
     stopped = sum(lifecycle.stop(tx, run, "stopped by /stop") for run in children)
@@ -210,13 +212,17 @@ async def _decide(context: CommandContext, number: str, *, allowed: bool, always
         raise CommandError("Which one? Usage: /approve <id> [always], /deny <id>")
     try:
         approval = await context.gateway.approvals.decide(
-            int(number), allowed=allowed, always=always, by=context.sender.id
+            int(number), allowed=allowed, always=always, by=_by(context.sender)
         )
     except ApprovalError as error:
         raise CommandError(str(error)) from None
     done = "Allowed" if allowed else "Denied"
     more = f"; `{approval.pattern}` is allowed from now on" if always and approval.pattern else ""
     return CommandReply(f"{done}: {capped(approval.summary, 200)}{more}", {"id": approval.id, "allowed": allowed})
+
+
+def _by(sender: Sender) -> str:
+    return f"{sender.name} ({sender.id})" if sender.name and sender.name != sender.id else sender.id
 
 
 def _set(tx: Transaction, session_id: str, **fields: str | None) -> None:

@@ -131,7 +131,8 @@ async def backup(request: web.Request) -> web.Response:
     if "\0" in body.path or not target.is_absolute():
         raise ApiError(400, "the path must be absolute: the gateway has its own current folder", field="path")
     try:
-        made = await asyncio.to_thread(create_backup, Sources.of(gateway.paths, gateway.config), target)
+        sources = Sources.of(gateway.paths, gateway.config, gateway.database.file)
+        made = await asyncio.to_thread(create_backup, sources, target)
     except BackupError as error:
         raise ApiError(409, str(error), field="path") from None
     return answer({"path": str(made.path), "bytes": made.bytes})

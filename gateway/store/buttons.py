@@ -49,6 +49,11 @@ def meaning(tx: Transaction, token: str) -> Meaning | None:
     return Meaning(*row) if row else None
 
 
+def post_with(tx: Transaction, command: str) -> int | None:
+    """The post under which a button stands for a command."""
+    return tx.execute(select(buttons.c.post_id).where(buttons.c.command == command)).scalar()
+
+
 def void(tx: Transaction, post_id: int) -> None:
     """The buttons under a post do nothing any more."""
     tx.execute(delete(buttons).where(buttons.c.post_id == post_id))

@@ -151,6 +151,12 @@ def sendable(tx: Transaction, limit: int = 200) -> list[Post]:
     return _all(tx, _SENDABLE, now=tx.now, most=limit)
 
 
+def waits_for(tx: Transaction, post: Post) -> bool:
+    """Whether another post is to be sent on its route before it."""
+    earlier = select(outbox.c.id).where(outbox.c.route == post.route, outbox.c.id < post.id)
+    return tx.execute(earlier.where(outbox.c.state.in_(_WAITING)).limit(1)).first() is not None
+
+
 def next_due(tx: Transaction) -> int | None:
     """When the next retry is due."""
     return tx.execute(_NEXT_DUE, {"now": tx.now}).scalar()
@@ -185,7 +191,7 @@ def interrupted(tx: Transaction) -> int:
     """
     tx.execute(
         update(outbox)
-        .where(outbox.c.state == State.STREAMING, outbox.c.streamed, outbox.c.platform_id.is_(None))
+        .where(outbox.c.state.in_((State.STREAMING, State.PENDING)), outbox.c.streamed, outbox.c.platform_id.is_(None))
         .values(recovered=True)
     )
     return tx.execute(

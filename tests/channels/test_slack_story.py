@@ -40,7 +40,7 @@ async def test_a_thread_goes_on_without_a_mention(tmp_path: Path) -> None:
 
 
 async def test_sub_agents_are_on_one_card_and_report_into_the_thread_that_asked(tmp_path: Path) -> None:
-    """Issue: spawn in a thread, one live card in that very thread, Stop on one, results where they were asked."""
+    """Issue: one live card in the thread that asked, Stop on one of them, results where they were asked."""
     async with slack_room(tmp_path) as room:
         p, ws = room.p, room.ws
         p.on(

@@ -31,6 +31,7 @@ IMPORTED = (
     "gateway.agent.openai_client",
     "subagents.plugin",
     "channels.terminal.plugin",
+    "channels.slack.account",
     "tests.crash.sink",
 )
 NICE = 5
@@ -138,12 +139,14 @@ class NurseryClient:
     Args:
         folder: gets what the nursery itself writes to stderr.
         path: folders for `PYTHONPATH` beside the repository.
+        imports: modules that it imports beside the usual ones.
     """
 
-    def __init__(self, folder: Path, path: str) -> None:
+    def __init__(self, folder: Path, path: str, *imports: str) -> None:
         self._folder = folder
         self._log = folder / "nursery.log"
         self._path = path
+        self._imports = imports
         self._numbers = 0
         self._asked: dict[int, tuple[Site, asyncio.Future[Life]]] = {}
         self._lives: dict[int, Life] = {}
@@ -153,7 +156,7 @@ class NurseryClient:
     async def __aenter__(self) -> NurseryClient:
         with self._log.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.crash.nursery"),
+                *(sys.executable, "-m", "tests.crash.nursery", *self._imports),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
@@ -210,7 +213,7 @@ class NurseryClient:
 
 def main() -> None:
     """Imports, then forks until the input ends."""
-    for name in IMPORTED:
+    for name in (*IMPORTED, *sys.argv[1:]):
         importlib.import_module(name)
     os.nice(NICE)
     assert threading.active_count() == 1, "a thread would not survive a fork"

@@ -85,17 +85,21 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, forked: bool = True) -> AsyncGenerator[Stage]:
+async def stage(
+    folder: Path, *, forked: bool = True, rules: str = RULES, imports: Sequence[str] = ()
+) -> AsyncGenerator[Stage]:
     """A stage in a folder.
 
     Args:
         folder: for all sites, and what the model server sees.
         forked: start gateways by forking one that has done its imports; else execute `laneway start` each time.
+        rules: what the models say.
+        imports: modules that the one to be forked imports beside the usual ones.
     """
     plugins = sink.install(folder / "plugins")
-    async with model_server(RULES, folder) as url:
+    async with model_server(rules, folder) as url:
         if not forked:
             yield Stage(folder, url, start, plugins)
             return
-        async with NurseryClient(folder, plugins) as nursery:
+        async with NurseryClient(folder, plugins, *imports) as nursery:
             yield Stage(folder, url, nursery.start, plugins)

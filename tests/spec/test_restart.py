@@ -6,6 +6,7 @@ Kills of a real process at every point are in `tests/crash`.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import shutil
 from collections.abc import AsyncGenerator
@@ -135,6 +136,32 @@ async def test_22_the_transcript_file_is_rewritten_the_same(tmp_path: Path) -> N
         await asyncio.to_thread(file.unlink)
         await p.start()
         assert await asyncio.to_thread(file.read_text) == before
+
+
+async def test_22_a_state_folder_that_has_moved_finds_what_lies_inside(tmp_path: Path) -> None:
+    """spec/subagents.md 22: it goes on as if nothing had happened, in a copy of the state elsewhere too: the folder in
+    which a child works and the pictures of a conversation are those of the copy."""
+    seeing = {"id": "scripted", "input": ["text", "image"]}
+    picture = {"mediaType": "image/png", "dataBase64": base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()}
+    async with pilot(tmp_path / "one") as p:
+        provider = json.loads(p.paths.config_file.read_text("utf-8"))["models"]["providers"]["test"]
+        await p.restart(models={"providers": {"test": provider | {"models": [seeing]}}})
+        (p.workspace / "inside").mkdir()
+        (p.workspace / "inside" / "note.txt").write_text("found it")
+        p.on(reply=Reply(calls=(Call("read", {"path": "note.txt"}),), hold="child"), role="child", step=1)
+        await p.say("look", attachments=[picture])
+        await p.wait_said("ok")
+        await p.spawn(task="t", cwd="inside")
+        await p.wait_asked(lambda seen: seen.role == "child")
+        async with survivor(p, tmp_path / "two") as after:
+            for folder in (p.workspace, p.paths.state / "media"):
+                await asyncio.to_thread(shutil.rmtree, folder)
+            p.model.release("child")
+            await after.wait_idle()
+            assert any("found it" in result for result in after.child_requests()[-1].results)
+            await after.say("again")
+            await after.wait_idle()
+            assert "[image]" in after.main_requests()[-1].everything
 
 
 async def test_23_on_restart_fail(tmp_path: Path) -> None:

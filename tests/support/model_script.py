@@ -59,6 +59,8 @@ class Reply:
     """seconds between the pieces of a stream"""
     hold: str | None = None
     """Hang until `server.release(name)`."""
+    hold_after: int = 0
+    """Pieces of a stream that leave before it hangs."""
     drop: bool = False
     """Close the connection without an answer, or after `drop_after` pieces of a stream."""
     drop_after: int = 0

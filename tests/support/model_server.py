@@ -202,8 +202,9 @@ class ScriptedModelServer:
     async def _serve(self, request: web.Request, body: Json, wire: _Wire) -> web.StreamResponse:
         seen = await self._arrived(body, request)
         reply = self._choose(seen)
-        if reply.hold:
-            await self._gates[reply.hold].wait()
+        gate = self._gates[reply.hold] if reply.hold else None
+        if gate is not None and not (seen.stream and reply.hold_after):
+            await gate.wait()
         if reply.delay:
             await asyncio.sleep(reply.delay)
         if reply.status >= 400:
@@ -213,7 +214,7 @@ class ScriptedModelServer:
         if not seen.stream:
             response: web.StreamResponse = web.json_response(wire.whole(seen, reply), headers=reply.headers)
         else:
-            response = await stream(request, reply, wire.pieces(seen, reply))
+            response = await stream(request, reply, wire.pieces(seen, reply), gate)
         self.answered.append((seen.number, time.monotonic()))
         self._write({"event": "answered", "number": seen.number})
         return response

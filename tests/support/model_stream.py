@@ -10,12 +10,18 @@ from aiohttp import web
 from tests.support.model_script import Reply
 
 
-async def stream(request: web.Request, reply: Reply, pieces: Iterable[bytes]) -> web.StreamResponse:
-    """Sends a stream as the reply wants it: at once, slowly, in odd pieces, or only its beginning."""
+async def stream(
+    request: web.Request, reply: Reply, pieces: Iterable[bytes], gate: asyncio.Event | None = None
+) -> web.StreamResponse:
+    """Sends a stream as the reply wants it: at once, slowly, in odd pieces, only its beginning, with a stop midway."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **reply.headers})
     await response.prepare(request)
+    sent = 0
     async for chunk in _chunks(reply, pieces):
+        if gate is not None and reply.hold_after and sent == reply.hold_after:
+            await gate.wait()
         await response.write(chunk)
+        sent += 1
     if reply.drop:
         return drop(request, response)
     await response.write_eof()
@@ -30,7 +36,7 @@ async def _chunks(reply: Reply, pieces: Iterable[bytes]) -> AsyncIterator[bytes]
     if reply.split:
         whole = b"".join(listed)
         listed = [whole[start : start + 7] for start in range(0, len(whole), 7)]
-    elif not reply.chunk_delay and not reply.drop:
+    elif not (reply.chunk_delay or reply.drop or reply.hold_after):
         listed = [b"".join(listed)]
     for piece in listed:
         yield piece

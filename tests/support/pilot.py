@@ -42,7 +42,7 @@ KEY = "agent:main:main"
 MODEL = "test/scripted"
 REPORT = r"\[Report of a sub-agent"
 """How an announcement begins, as the requester's model reads it."""
-PATIENCE = 10.0
+PATIENCE = 20.0
 """seconds after which waiting is a fault"""
 NOT_FOUND = 404
 

@@ -112,8 +112,8 @@ class _Verbs:
         person = self._ws.user(name)
         return {"id": person.id, "name": person.name, "dm": person.dm}
 
-    def channel(self, name: str, members: list[str], private: bool = False, bot: bool | None = None) -> str:
-        return self._ws.channel(name, *members, private=private, bot=bot)
+    def channel(self, name: str, members: list[str], **how: Any) -> str:
+        return self._ws.channel(name, *members, **how)
 
     def archive(self, channel: str) -> None:
         self._ws.archive(channel)

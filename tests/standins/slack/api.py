@@ -130,9 +130,12 @@ class Api:
             "x-accepted-oauth-scopes": ",".join(METHODS[call.method].scopes) if call.method in METHODS else "",
         }
         response = web.json_response(body, status=status, headers=usual | self.clock() | headers)
-        await response.prepare(request)
-        await response.write_eof()
-        call.answered = True
+        try:
+            await response.prepare(request)
+            await response.write_eof()
+            call.answered = True
+        except ConnectionError:  # who asked has gone
+            call.outcome = "unheard"
         return response
 
     def clock(self) -> dict[str, str]:

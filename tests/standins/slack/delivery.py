@@ -169,6 +169,7 @@ class Dispatcher:
         number = delivery.attempts
         delivery.sent.append(time.monotonic())
         self._note(delivery, "attempt", number=number)
+        self._ws.touch()
         sending = asyncio.create_task(self.transport.event(delivery.payload, number, reason), name="slack-attempt")
         kick = asyncio.create_task(self._kick.wait(), name="slack-kick")
         try:

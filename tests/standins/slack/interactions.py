@@ -56,7 +56,7 @@ class Interactions:
             "team_id": ws.team_id,
             "team_domain": ws.options.team,
             "channel_id": channel.id,
-            "channel_name": "privategroup" if channel.kind is Kind.PRIVATE else channel.name,
+            "channel_name": "privategroup" if channel.kind in (Kind.PRIVATE, Kind.GROUP) else channel.name,
             "user_id": user.id,
             "user_name": user.name,
             "command": command,

@@ -15,11 +15,13 @@ class Kind(StrEnum):
     PUBLIC = "channel"
     PRIVATE = "group"
     DIRECT = "im"
+    GROUP = "mpim"
+    """A direct conversation of several."""
 
     @property
     def scope(self) -> str:
         """How scopes and event names speak of it: `channels:history`, `message.groups`, `im:read`."""
-        return {"channel": "channels", "group": "groups", "im": "im"}[self.value]
+        return {"channel": "channels", "group": "groups", "im": "im", "mpim": "mpim"}[self.value]
 
 
 @dataclass(slots=True, kw_only=True)

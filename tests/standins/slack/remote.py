@@ -91,9 +91,12 @@ class RemoteSlack:
         person = await self.ask("user", name=name)
         return RemotePerson(self, name, person["id"], person["dm"])
 
-    async def channel(self, name: str, *members: str, private: bool = False, bot: bool | None = None) -> str:
+    async def channel(
+        self, name: str, *members: str, private: bool = False, group: bool = False, bot: bool | None = None
+    ) -> str:
         """A channel, new or known; returns its id."""
-        return str(await self.ask("channel", name=name, members=list(members), private=private, bot=bot))
+        how = {"private": private, "group": group, "bot": bot}
+        return str(await self.ask("channel", name=name, members=list(members), **how))
 
     async def thread(self, channel: str, ts: str) -> list[Seen]:
         """A thread, its root first."""

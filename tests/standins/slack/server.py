@@ -20,7 +20,7 @@ from tests.standins.slack.hooks import Hooks
 from tests.standins.slack.interactions import Interactions
 from tests.standins.slack.manifest import manifest_faults
 from tests.standins.slack.methods.agents import STATUS_SECONDS
-from tests.standins.slack.model import Call, Json, Message, Session
+from tests.standins.slack.model import Call, Json, Kind, Message, Session
 from tests.standins.slack.options import Options
 from tests.standins.slack.people import Person, room_of
 from tests.standins.slack.render import view
@@ -106,10 +106,21 @@ class SlackWorkspace(Workspace):
         """Somebody, new or known."""
         return Person(self, self.add_user(name), self._events, self._interactions)
 
-    def channel(self, name: str, *members: str, private: bool = False, bot: bool | None = None) -> str:
-        """A channel, new or known, with these people in it, and the bot unless it is not to be. Returns its id."""
+    def channel(
+        self, name: str, *members: str, private: bool = False, group: bool = False, bot: bool | None = None
+    ) -> str:
+        """A channel, new or known, with these people in it, and the bot unless it is not to be. Returns its id.
+
+        Args:
+            name: with or without `#`; that of a direct conversation of several is a stand-in for their names.
+            members: people.
+            private: whether a new one is private.
+            group: whether a new one is a direct conversation of several.
+            bot: whether the bot is in it.
+        """
         inside = [self.add_user(member).id for member in members]
-        return self.add_channel(name.lstrip("#"), private=private, members=inside, bot=bot).id
+        kind = Kind.GROUP if group else Kind.PRIVATE if private else Kind.PUBLIC
+        return self.add_channel(name.lstrip("#"), kind=kind, members=inside, bot=bot).id
 
     def archive(self, channel: str) -> None:
         """Nothing can be written there any more."""

@@ -17,7 +17,7 @@ MARKDOWN_LIMIT = 12_000
 
 _MASS = re.compile(r"<!(?:channel|here|everyone|group|subteam\^[^>]*)(?:\|[^>]*)?>")
 _BARE_MASS = re.compile(r"(?<![\w<!])@(?:channel|here|everyone)\b")
-_USER = re.compile(r"<@([^>|]*)(?:\|[^>]*)?>")
+_USER = re.compile(r"<@([UW][A-Z0-9]*)(?:\|[^>]*)?>")
 _ROOM = re.compile(r"<#([^>|]*)(?:\|([^>]*))?>")
 _LINK = re.compile(r"<((?:https?|mailto):[^>|]*)(?:\|([^>]*))?>")
 _TYPED_LINK = re.compile(r"https?://[^\s<>]+[^\s<>.,;:!?)]")

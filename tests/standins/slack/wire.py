@@ -141,7 +141,7 @@ def channel_json(ws: Workspace, channel: Channel) -> Json:
         "is_channel": channel.kind is Kind.PUBLIC,
         "is_group": channel.kind is Kind.PRIVATE,
         "is_im": channel.kind is Kind.DIRECT,
-        "is_mpim": False,
+        "is_mpim": channel.kind is Kind.GROUP,
         "is_private": channel.kind is not Kind.PUBLIC,
     }
     if channel.kind is Kind.DIRECT:

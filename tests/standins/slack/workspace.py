@@ -21,7 +21,7 @@ from tests.standins.slack.model import App, Call, Channel, File, Json, Kind, Mes
 from tests.standins.slack.options import Options
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
 
 
 class Ears(Protocol):
@@ -140,17 +140,16 @@ class Workspace:
         user_id = self.new_id("U", name)
         return self.users.setdefault(user_id, User(id=user_id, name=name))
 
-    def add_channel(self, name: str, *, private: bool, members: Iterable[str], bot: bool | None) -> Channel:
+    def add_channel(self, name: str, *, kind: Kind, members: Iterable[str], bot: bool | None) -> Channel:
         """A conversation with a name, new or known; who isn't in it yet joins silently.
 
         Args:
             name: without `#`.
-            private: whether a new one is.
+            kind: of a new one.
             members: ids of who is in it now, besides those who were.
             bot: whether the bot is; None is that it is in a new one, and that nothing changes in a known one.
         """
         channel_id = self.new_id("C", name)
-        kind = Kind.PRIVATE if private else Kind.PUBLIC
         fresh = channel_id not in self.channels
         if fresh:
             self.channels[channel_id] = Channel(id=channel_id, name=name, kind=kind, created=int(time.time()))
@@ -261,13 +260,11 @@ class Workspace:
 
     def react(self, message: Message, user_id: str, emoji: str, *, added: bool = True) -> bool:
         """Somebody adds or takes back a reaction; False if that changes nothing."""
-        users = message.reactions.setdefault(emoji, [])
+        users = message.reactions.get(emoji, [])
         if (user_id in users) is added:
             return False
-        if added:
-            users.append(user_id)
-        else:
-            users.remove(user_id)
+        users = [*users, user_id] if added else [one for one in users if one != user_id]
+        message.reactions[emoji] = users
         if not users:
             del message.reactions[emoji]
         if self.ears:

@@ -91,8 +91,8 @@ def info(ws: Workspace, args: Json) -> Json:
 def listed(ws: Workspace, args: Json) -> Json:
     """All conversations that the bot can see."""
     wanted = set(args.get("types", ["public_channel"]))
-    names = {Kind.PUBLIC: "public_channel", Kind.PRIVATE: "private_channel", Kind.DIRECT: "im"}
-    if unknown := wanted - {*names.values(), "mpim"}:
+    names = {Kind.PUBLIC: "public_channel", Kind.PRIVATE: "private_channel", Kind.DIRECT: "im", Kind.GROUP: "mpim"}
+    if unknown := wanted - set(names.values()):
         raise Refusal("invalid_types", ", ".join(sorted(unknown)))
 
     def seen(channel: Channel) -> bool:
