@@ -18,14 +18,15 @@ from sqlalchemy import ColumnElement, func, select
 from gateway import approvals
 from gateway.agent.finals import visible
 from gateway.approvals import Approval
+from gateway.asking_people import SIGN
 from gateway.media import IMAGES
 from gateway.routes import Route
 from gateway.store import inbox, rows, runs, sessions, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
-from gateway.store.schema import buttons, outbox
 from gateway.store.schema import inbox as inbox_table
 from gateway.store.schema import messages as messages_table
+from gateway.store.schema import outbox
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
 from gateway.views import capped
@@ -271,14 +272,13 @@ def _dropped(tx: Transaction, session: Session, begin: int, until: int | None) -
 
 def _notices(tx: Transaction, session: Session, begin: int, until: int | None) -> list[Entry]:
     """What the gateway itself has said; a question is shown as a question, not as the post that asks it."""
-    questions = select(buttons.c.post_id).where(buttons.c.command.startswith("/approve "))
     statement = select(outbox.c.id, outbox.c.text, outbox.c.created_at, outbox.c.route).where(
         outbox.c.session_id == session.id,
         outbox.c.seq.is_(None),
         outbox.c.kind == "text",
         outbox.c.state != "streaming",
         outbox.c.created_at >= begin,
-        outbox.c.id.not_in(questions),
+        outbox.c.text.not_like(f"{SIGN}%"),
     )
     if until is not None:
         statement = statement.where(outbox.c.created_at < until)
