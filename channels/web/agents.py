@@ -143,7 +143,7 @@ async def change(view: View, name: str) -> web.StreamResponse:
 
     def unit(tx: Transaction) -> dict[str, Any]:
         run = view.eyes.run(tx, view.params["id"])
-        text, changed = view.gateway.jobs.change(tx, run, name, by=view.eyes.who.owner_name)
+        text, changed = view.gateway.jobs.change(tx, run, name, by=view.eyes.who.name)
         return {"text": text, "changed": changed}
 
     return answer(await _refusing(view, unit))

@@ -90,6 +90,8 @@ class Entry:
     """It is accepted, and no turn has taken it yet."""
     dropped: bool = False
     """No turn ever will."""
+    ended: bool = False
+    """It tells that a turn was ended; what was being written then is no message."""
     sender: str = ""
     channel: str = ""
     files: tuple[File, ...] = ()
@@ -187,7 +189,9 @@ def _entry(
             return replace(entry, kind="report", run=run)
         case "user", "summary":
             return replace(entry, kind="summary")
-        case "user", "event" | "notice":
+        case "user", "notice":
+            return replace(entry, ended=True)
+        case "user", "event":
             return entry
         case _:
             return None

@@ -3,8 +3,8 @@
 
 import { newId, Offline, post, upload } from "./api.js";
 import { stirAll } from "./fragments.js";
-import { base, place, placeLocal, sync, toEnd } from "./log.js";
-import { complete, Offers, palette } from "./palette.js";
+import { base, place, placeLocal, sync, tell, toEnd } from "./log.js";
+import { complete, Offers, palette, ready } from "./palette.js";
 import { parse } from "./morph.js";
 
 const form = document.getElementById("composer");
@@ -120,6 +120,7 @@ function taken(item, data) {
         entry.classList.remove("local");
         entry.classList.add("waiting");
         entry.querySelector(".meta").textContent = "";
+        tell(entry);
         place(entry);
       }
     }
@@ -258,7 +259,7 @@ const offers = new Offers(field, document.getElementById("complete"), (item, key
 async function suggest() {
   const text = field.value;
   if (!text.startsWith("/") || text.includes("\n")) { offers.hide(); return; }
-  const known = await palette();
+  const known = ready() ?? await palette();
   if (field.value !== text || document.activeElement !== field) return;
   const runs = [...document.querySelectorAll("#beside [data-run]")]
     .map((card) => [card.dataset.run.slice(0, 8), card.dataset.label]);

@@ -75,7 +75,12 @@ function known(entry) {
   return client ? list.querySelector(`[data-client="${CSS.escape(client)}"]`) : null;
 }
 
-function merge(data) {
+// Entries that this page has from the gateway's own word, and since when: an answer that was on its way before knows
+// nothing of them.
+const told = new WeakMap();
+export function tell(entry) { told.set(entry, performance.now()); }
+
+function merge(data, asked) {
   const fresh = [...parse(data.html).children];
   const given = new Set(fresh.map((entry) => entry.id));
   for (const entry of fresh) {
@@ -88,10 +93,13 @@ function merge(data) {
     }
     place(old ?? entry);
     seen = Math.max(seen, Number(entry.dataset.at ?? 0));
-    if (entry.matches(".answer, .work, .failure") && Number(entry.dataset.at) >= begun) hidePartial();
+    if (Number(entry.dataset.at) < begun) continue;
+    if (entry.matches(".ended")) keepPartial(Number(entry.dataset.at) - 0.5);
+    else if (entry.matches(".answer, .work, .failure")) hidePartial();
   }
   for (const entry of list.querySelectorAll(".waiting:not(.local)")) {
-    if (!given.has(entry.id) && !data.open.includes(entry.id)) entry.remove();
+    const newer = (told.get(entry) ?? 0) > asked;
+    if (!newer && !given.has(entry.id) && !data.open.includes(entry.id)) entry.remove();
   }
   fill(list);
   settle();
@@ -110,6 +118,7 @@ export async function sync(idle = false) {
   if (busy) { again = true; return; }
   busy = true;
   again = false;
+  const asked = performance.now();
   try {
     let data = await getJson(`${base}/log?after=${Math.max(0, seen - OVERLAP_MS)}`);
     if (data.session !== session) { // a fresh one was begun in its place
@@ -120,7 +129,7 @@ export async function sync(idle = false) {
       }
       session = data.session;
     }
-    merge(data);
+    merge(data, asked);
     if (idle && !data.busy) keepPartial();
   } catch (error) {
     if (!(error instanceof Offline)) console.warn(error.message);
@@ -153,6 +162,8 @@ async function loadOlder() {
 export function showPartial(data) {
   const [done, tail] = partial.children;
   if (data.reset) {
+    if (partial.dataset.id !== data.id) keepPartial(); // another answer: this one was never ended
+    partial.dataset.id = data.id;
     done.replaceChildren();
     begun = data.begun;
     partial.hidden = false;
@@ -170,7 +181,7 @@ function hidePartial() {
 }
 
 // The turn was stopped in the middle of an answer, and nothing more will come: what there is stays.
-function keepPartial() {
+function keepPartial(at = 0) {
   if (partial.hidden) return;
   const entry = document.createElement("li");
   entry.className = "entry answer cut";
@@ -180,7 +191,10 @@ function keepPartial() {
   note.textContent = "stopped here";
   entry.append(note);
   hidePartial();
-  if (entry.textContent.trim() !== note.textContent) placeLocal(entry);
+  if (entry.textContent.trim() === note.textContent) return;
+  if (!at) { placeLocal(entry); return; }
+  entry.dataset.at = at;
+  place(entry);
 }
 
 fill(list);

@@ -15,6 +15,9 @@ export function palette() {
   return loading;
 }
 
+// The same if it is here already: then what is offered never lags behind what is typed.
+export function ready() { return loading ? offers : null; }
+
 const TARGETS = ["info", "log", "send", "steer", "stop", "pause", "resume", "retry"];
 
 // Completions of a slash command: [{text, label, help}], where `text` is the whole line.
@@ -55,10 +58,12 @@ export class Offers {
 
   show(items, chosen = 0) {
     this.items = items.slice(0, 40);
+    this.shown = this.input.value;
     this.chosen = Math.min(chosen, this.items.length - 1);
     this.list.replaceChildren(...this.items.map((item, index) => this.line(item, index)));
     this.list.hidden = !this.items.length;
-    this.input.setAttribute("aria-expanded", String(!this.list.hidden));
+    // A text area is no combobox, and may not say that it is.
+    if (this.input.role === "combobox") this.input.setAttribute("aria-expanded", String(!this.list.hidden));
     this.mark();
   }
 
@@ -98,7 +103,7 @@ export class Offers {
       this.mark();
     } else if (event.key === "Escape") {
       this.hide();
-    } else if ((event.key === "Enter" || event.key === "Tab") && this.chosen >= 0) {
+    } else if ((event.key === "Enter" || event.key === "Tab") && this.chosen >= 0 && this.shown === this.input.value) {
       this.take(this.items[this.chosen], event.key);
     } else {
       return false;
@@ -127,7 +132,7 @@ export function listen({ open, say }) {
 
   async function look() {
     const text = box.value;
-    const known = await palette();
+    const known = ready() ?? await palette();
     if (box.value !== text || document.activeElement !== box) return;
     if (text.startsWith("/")) list.show(complete(text, known, known.runs.map((run) => [run.id.slice(0, 8), run.label])));
     else list.show(places(text.trim().toLowerCase(), known));
