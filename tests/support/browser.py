@@ -35,8 +35,10 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-SHOTS = "LANEWAY_SHOTS"
-"""Names a folder that gets a picture of each page."""
+SHOTS = os.environ.get("LANEWAY_SHOTS")
+"""A folder that gets a picture of each page."""
+NEEDED = "LANEWAY_NEEDS_CHROMIUM" in os.environ
+"""Without a browser the tests fail instead of being left out."""
 AXE = Path(__file__).parent.parent / "web" / "vendor" / "axe.min.js"
 PATIENCE_MS = 15_000.0
 EXPECTED = re.compile(
@@ -124,9 +126,8 @@ class Stage:
         """A picture, if they are wanted; the page never scrolls sideways."""
         wide, inner = await self.page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
         assert wide <= inner, f"{name} is {wide} wide on a screen of {inner}"
-        folder = os.environ.get(SHOTS)
-        if folder:
-            await self.page.screenshot(path=Path(folder) / f"{name}-{self.look.name}.png")
+        if SHOTS:
+            await self.page.screenshot(path=Path(SHOTS) / f"{name}-{self.look.name}.png")
 
     async def axe(self, name: str) -> None:
         """Looks for faults of accessibility: nothing serious or worse may be found."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -10,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.support.browser import CHROMIUM, chromium
+from tests.support.browser import CHROMIUM, NEEDED, chromium
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """One browser for all tests of a worker."""
-    if not CHROMIUM.exists() and not os.environ.get("LANEWAY_NEEDS_CHROMIUM"):
+    if not (CHROMIUM.exists() or NEEDED):
         pytest.skip("Debian's package `chromium` isn't installed")
     async with chromium() as opened:
         yield opened
