@@ -108,7 +108,7 @@ def of_conversation(tx: Transaction, eyes: Eyes, key: str) -> tuple[list[Run], i
 
 async def load(view: View) -> Mapping[str, Any]:
     """The cards beside a conversation."""
-    key = view.eyes.check(view.params["key"])
+    key = view.eyes.check(view.need("key"))
 
     def unit(tx: Transaction) -> dict[str, Any]:
         found, more = of_conversation(tx, view.eyes, key)
@@ -121,7 +121,7 @@ async def load_log(view: View) -> Mapping[str, Any]:
     """The last messages of a run."""
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        run = view.eyes.run(tx, view.params["id"])
+        run = view.eyes.run(tx, view.need("id"))
         if sessions.find(tx, run.session_id) is None:
             found = read_log(run)
         else:
@@ -142,7 +142,7 @@ async def change(view: View, name: str) -> web.StreamResponse:
     await read_body(view.request, Nothing)
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        run = view.eyes.run(tx, view.params["id"])
+        run = view.eyes.run(tx, view.need("id"))
         text, changed = view.gateway.jobs.change(tx, run, name, by=view.eyes.who.name)
         return {"text": text, "changed": changed}
 
@@ -154,7 +154,7 @@ async def steer(view: View) -> web.StreamResponse:
     body = await read_body(view.request, SteerBody)
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        run = view.eyes.run(tx, view.params["id"])
+        run = view.eyes.run(tx, view.need("id"))
         owner = view.eyes.asker(tx, run)
         row = view.gateway.jobs.send(tx, owner, run, body.message.strip(), f"web:{view.eyes.who.name}:{body.id}")
         return {"text": f"✉️ “{capped(run.label, 80)}” reads it at its next step.", "inboxId": row.id}

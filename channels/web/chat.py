@@ -59,7 +59,7 @@ async def load(view: View) -> Mapping[str, Any]:
 
 async def load_state(view: View) -> Mapping[str, Any]:
     """What the conversation is doing, on which model, and what it has cost."""
-    key = view.eyes.check(view.params["key"])
+    key = view.eyes.check(view.need("key"))
 
     def unit(tx: Transaction) -> dict[str, Any]:
         session = view.eyes.session(tx, key)
@@ -82,7 +82,7 @@ async def load_state(view: View) -> Mapping[str, Any]:
 
 async def log(view: View) -> web.StreamResponse:
     """`GET /web/chat/{key}/log`: what came after a time, or what is older than a message."""
-    key = view.eyes.check(view.params["key"])
+    key = view.eyes.check(view.need("key"))
     query = read_query(view.request, LogQuery)
 
     def unit(tx: Transaction) -> tuple[dict[str, Any], dict[str, Any]]:

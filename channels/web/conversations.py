@@ -100,7 +100,7 @@ async def load(view: View) -> Mapping[str, Any]:
 async def rename(view: View) -> web.StreamResponse:
     """`POST /web/chat/{key}/title`."""
     body = await read_body(view.request, TitleBody)
-    key = view.eyes.check(view.params["key"])
+    key = view.eyes.check(view.need("key"))
     await view.read(view.eyes.session, key)
 
     def unit(tx: Transaction) -> str:

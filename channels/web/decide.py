@@ -34,7 +34,7 @@ async def approve(view: View) -> web.StreamResponse:
         raise ApiError(404, "there is no such question")
     try:
         approval = await view.gateway.approvals.decide(
-            int(view.params["id"]),
+            int(view.need("id")),
             allowed=body.decision != "deny",
             always=body.decision == "always",
             by=view.eyes.sender.id,
@@ -50,7 +50,7 @@ def _post(name: str, act: Callable[[View, int], Awaitable[outbox.Post]]) -> Acti
         if not view.eyes.operator:
             raise ApiError(404, "there is no such post")
         try:
-            post = await act(view, int(view.params["id"]))
+            post = await act(view, int(view.need("id")))
         except LookupError as error:
             raise ApiError(404, str(error)) from None
         return answer({"text": "It is tried again." if name == "retry" else f"Post {post.id} is given up."})
@@ -61,7 +61,7 @@ def _post(name: str, act: Callable[[View, int], Awaitable[outbox.Post]]) -> Acti
 async def revoke(view: View) -> web.StreamResponse:
     """`POST /web/signins/{id}/revoke`: an operator anybody's, everybody his own name's."""
     await read_body(view.request, Nothing)
-    wanted, who = view.params["id"], view.eyes.who
+    wanted, who = view.need("id"), view.eyes.who
 
     def his(tx: Transaction) -> bool:
         return any(each.id == wanted for each in signins.listed(tx, None if who.operator else who.name))

@@ -25,7 +25,7 @@ async def show(view: View) -> web.StreamResponse:
     """`GET /web/files/{inbox}/{index}`: a file of a message that he sees."""
 
     def unit(tx: Transaction) -> dict[str, Any] | None:
-        found = entries.file_of(tx, int(view.params["inbox"]), int(view.params["index"]))
+        found = entries.file_of(tx, int(view.need("inbox")), int(view.need("index")))
         session = sessions.find(tx, found[0]) if found else None
         if found is None or session is None or not view.eyes.sees_key(tx, session.key):
             return None

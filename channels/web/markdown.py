@@ -22,26 +22,33 @@ KEPT = 1000
 LONGEST_KEPT = 20_000
 
 
-def render(text: str) -> str:
-    """A text as HTML."""
-    return _kept(text) if len(text) <= LONGEST_KEPT else _render(text)
+def render(text: str, *, lines: bool = False) -> str:
+    """A text as HTML.
+
+    Args:
+        text: Markdown.
+        lines: a line stays a line, as in texts of the gateway itself.
+    """
+    return _kept(text, lines) if len(text) <= LONGEST_KEPT else _render(text, lines)
 
 
 @lru_cache(maxsize=KEPT)
-def _kept(text: str) -> str:
-    return _render(text)
+def _kept(text: str, lines: bool) -> str:
+    return _render(text, lines)
 
 
-def _render(text: str) -> str:
-    return str(parser().render(text))
+def _render(text: str, lines: bool) -> str:
+    return str(parser(lines).render(text))
 
 
 @cache
-def parser() -> MarkdownIt:
+def parser(lines: bool = False) -> MarkdownIt:
     """The parser, with our rules."""
     from markdown_it import MarkdownIt  # lazy: a gateway whose page nobody opens never needs it
 
-    made = MarkdownIt("commonmark", {"html": False, "linkify": False, "typographer": False, "maxNesting": 100})
+    made = MarkdownIt(
+        "commonmark", {"html": False, "linkify": False, "typographer": False, "breaks": lines, "maxNesting": 100}
+    )
     made.enable(["table", "strikethrough"])
     made.validateLink = harmless
     made.add_render_rule("link_open", _link_open)

@@ -104,6 +104,7 @@ def environment() -> Environment:
         "money": money,
         "capped": capped,
         "markdown": _markdown,
+        "lines": _lines,
         "path": path_part,
         "run_icon": words.icon,
         "run_word": words.word,
@@ -122,6 +123,10 @@ def path_part(text: str) -> str:
 
 def _markdown(text: str) -> Any:
     return _safe(markdown.render(text))
+
+
+def _lines(text: str) -> Any:
+    return _safe(markdown.render(text, lines=True))
 
 
 def _safe(html: str) -> Any:

@@ -61,7 +61,7 @@ class Sending:
 
     async def send(self, view: View) -> web.StreamResponse:
         """`POST /web/chat/{key}/messages`: 202 for what was accepted, 200 for an answered slash command."""
-        key = view.eyes.check(view.params["key"])
+        key = view.eyes.check(view.need("key"))
         body = await read_body(view.request, SendBody)
         await view.read(_writable, view, key)
         dedupe = f"{CHANNEL}:{view.eyes.who.name}:{body.id}"
@@ -86,7 +86,7 @@ class Sending:
 
     async def take_file(self, view: View) -> web.StreamResponse:
         """`POST /web/chat/{key}/files?name=…`: one file; the body is its content."""
-        key = view.eyes.check(view.params["key"])
+        key = view.eyes.check(view.need("key"))
         await view.read(_writable, view, key)
         content = await _content(view.request)
         name = view.params.get("name", "")[:255] or "file"
@@ -124,7 +124,7 @@ def _told(accepted: Accepted) -> dict[str, object]:
         "inboxId": accepted.inbox_id,
         "duplicate": accepted.duplicate,
         "reply": reply,
-        "html": markdown.render(reply) if reply else "",
+        "html": markdown.render(reply, lines=True) if reply else "",
         "failed": "error" in accepted.details,
     }
 

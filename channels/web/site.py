@@ -72,6 +72,16 @@ class View:
         """The gateway."""
         return self.request.app[GATEWAY]
 
+    def need(self, name: str) -> str:
+        """A parameter that must be there.
+
+        Raises:
+            ApiError: 400.
+        """
+        if name not in self.params:
+            raise ApiError(400, f"`{name}` is required", field=name)
+        return self.params[name]
+
     async def read(self, unit: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Reads the database."""
         return await self.gateway.database.read(unit, *args, **kwargs)

@@ -93,6 +93,8 @@ class Flow:
         if event.type in TEXTS:
             self._text(event)
             return
+        if event.session_key == self.key and event.type in ("message", "idle") and self._ends(event):
+            self.partial, self.changed = None, False
         now = time.monotonic()
         urgent = event.type in URGENT and event.session_key == self.key
         due = now + (SOON_SECONDS if urgent else GATHER_SECONDS)
@@ -123,6 +125,11 @@ class Flow:
             data = {"kinds": sorted(self.kinds), "keys": sorted(self.keys)}
             yield frame("stir", data, self.last_id)
             self.kinds, self.keys = set(), set()
+
+    def _ends(self, event: Event) -> bool:
+        """Whether nothing more will come of the answer under way."""
+        message_id = str(event.data.get("messageId"))
+        return event.type == "idle" or (self.partial is not None and message_id == self.partial.message_id)
 
     def _text(self, event: Event) -> None:
         message_id, text = str(event.data["messageId"]), str(event.data["text"])

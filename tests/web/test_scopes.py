@@ -110,6 +110,16 @@ async def test_his_own_runs_are_his_to_steer_and_stop(tmp_path: Path, http: aioh
         assert (await p.wait_run(run["runId"]))["outcome"] == "stopped"
 
 
+async def test_what_is_left_out_is_asked_for(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    async with pilot(tmp_path) as p:
+        bob = await person(p, http, "chat", "Bob")
+        for path in ("/web/fragments/agents", "/web/fragments/run-log", "/web/fragments/chat-state"):
+            answer = await bob.get(path)
+            assert answer.status == 400 and "is required" in answer.error
+        assert (await bob.get(f"/web/chat/{BOB}/log?before=x")).status == 400
+        assert (await bob.get(f"/web/chat/{BOB}/log?before=1&after=1")).status == 400
+
+
 async def test_owners_commands_are_neither_offered_nor_done(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     async with pilot(tmp_path) as p:
         bob, owner = await person(p, http, "chat", "Bob"), await person(p, http)

@@ -15,7 +15,10 @@ async function ask(url, options) {
   } catch (error) {
     throw new Offline("the gateway can't be reached", { cause: error });
   }
-  if (response.status === 401) location.reload();
+  if (response.status === 401) { // the door is shown in the page's place
+    location.reload();
+    throw new Offline("you are signed out");
+  }
   return response;
 }
 

@@ -185,7 +185,7 @@ document.addEventListener("keydown", (event) => {
 // ---- the connection
 
 const link = document.getElementById("link");
-const WORDS = { connecting: "connecting", live: "live", lost: "reconnecting …" };
+const WORDS = { connecting: "connecting", live: "live", lost: "reconnecting" };
 
 function state(name) {
   if (link.dataset.state === name) return;

@@ -119,7 +119,7 @@ function taken(item, data) {
         entry.id = `i-${data.inboxId}`;
         entry.classList.remove("local");
         entry.classList.add("waiting");
-        entry.querySelector(".meta").textContent = "";
+        entry.querySelector(".meta").textContent = "accepted";
         tell(entry);
         place(entry);
       }

@@ -164,6 +164,7 @@ export function showPartial(data) {
   if (data.reset) {
     if (partial.dataset.id !== data.id) keepPartial(); // another answer: this one was never ended
     partial.dataset.id = data.id;
+    if (answered() > data.begun) { hidePartial(); return; } // the whole one is here already
     done.replaceChildren();
     begun = data.begun;
     partial.hidden = false;
@@ -173,6 +174,11 @@ export function showPartial(data) {
   if (data.done) done.append(parse(data.done));
   tail.replaceChildren(parse(data.tail));
   settle();
+}
+
+function answered() {
+  const found = [...list.querySelectorAll(".answer[data-at], .work[data-at], .failure[data-at]")].pop();
+  return found ? Number(found.dataset.at) : 0;
 }
 
 function hidePartial() {
