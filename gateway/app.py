@@ -31,10 +31,13 @@ from gateway.agent.turn import Parts, Turns
 from gateway.approvals import ApprovalBook
 from gateway.asking_people import Asking
 from gateway.commands.core import core_commands
+from gateway.commands.mcp import mcp_command
+from gateway.company import Role, join_in, keep_company
 from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
 from gateway.config.reload import diff_restart
 from gateway.delivery import Delivery
 from gateway.events import EventLog
+from gateway.far import Far, FarPresence, hear
 from gateway.guests import Guests
 from gateway.http.auth import own_token
 from gateway.http.channels import http_channels
@@ -46,8 +49,8 @@ from gateway.jobs.kinds import LANE as JOB_LANE
 from gateway.jobs.runner import Jobs
 from gateway.jobs.shell import LANE as SHELL_LANE
 from gateway.jobs.shell import shell_kind
-from gateway.lanes.local import LocalLanes
 from gateway.lifecycle import Lifecycle
+from gateway.mcp.client.servers import McpServers
 from gateway.metrics import Metrics
 from gateway.plugins import Chore, LaneSpec, Plugin, Registry, load_plugins
 from gateway.posting import Posting
@@ -55,7 +58,7 @@ from gateway.presence import Presence
 from gateway.reception import Reception
 from gateway.recovery import Recovery
 from gateway.relay import Relay
-from gateway.store import jobs
+from gateway.store import jobs, workers
 from gateway.store.database import Database, Transaction
 from gateway.store.lock import StateLock
 from gateway.store.open import open_database
@@ -102,8 +105,14 @@ class ReloadResult:
 class Gateway:
     """One gateway on one state folder."""
 
-    def __init__(self, options: ServeOptions, config: Config, database: Database) -> None:
+    def __init__(self, options: ServeOptions, config: Config, database: Database, role: Role | None = None) -> None:
         """Builds all parts; starts nothing.
+
+        Args:
+            options: how it is to be run.
+            config: the configuration.
+            database: opened.
+            role: what this process is there for; None: it is the gateway.
 
         Raises:
             PluginError: a plugin can't be loaded.
@@ -112,7 +121,8 @@ class Gateway:
         self.paths = options.paths
         self.config = config
         self.database = database
-        self.instance = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.instance = str(uuid.uuid4())
+        self.role = role or gateway_role(config)
         self.started_at = time.time_ns() // 1_000_000
         self.ready = False
         self.url = ""
@@ -126,42 +136,36 @@ class Gateway:
         load_plugins(self.registry, config.plugins.disabled, options.plugins)
 
         self.metrics = Metrics()
-        self.events = EventLog(database)
-        self.lanes = LocalLanes(self._caps(config), self.metrics.started)
-        self.metrics.watch_lanes(self.lanes.stats)
+        self.company = keep_company(database, self.instance, self.role, self._caps(config), self.metrics.started)
+        self.company.on_displaced = self.stopping.set
+        self.bus, self.lanes = self.company.bus, self.company.lanes
+        far = Far(self.bus, self.role)
+        self.events = EventLog(database, far.events, far.fleeting)
         self.files = TranscriptFiles(self.paths, sync=config.database.durability == "full")
-        self.relay = Relay(database, self.registry.channels)
-        self.presence = Presence(self.registry.channels)
+        # Channels are connected in the gateway alone: what another process has to show goes by way of the bus.
+        self.relay = Relay(database, self.registry.channels if self.role.is_gateway else {})
+        self.presence = Presence(self.registry.channels) if self.role.is_gateway else FarPresence(self.bus)
         self.deliverer = Delivery(database, self.registry.channels, self.events, self.relay)
-        self.posting = Posting(self.registry.channels, self.events, self.presence, self.deliverer.wake)
+        self.posting = Posting(self.registry.channels, self.events, self.presence, self._wake_delivery)
         self.asking = Asking(self.posting, self.events)
-        self.approvals = ApprovalBook(database, notify=self.asking.notify, answerable=self.asking.answerable)
-        self.lifecycle = Lifecycle(
-            self.lanes,
-            self.events,
-            self.metrics,
-            self.files,
-            self.posting,
-            self.registry.run_kinds,
-            self.registry.job_kinds,
-            self._current,
-            self.approvals.withdraw,
-            self.ring,
-        )
+        self.approvals = ApprovalBook(database, self.asking.notify, self.asking.answerable, tell=far.approval)
+        self.lifecycle = self._make_lifecycle()
         self.steps = self._make_steps()
         self.models = Models(gate=RateLeases(database, self.instance).hold)
         self.settings = Settings(self._current, database, self.registry, self.posting, self.approvals)
+        self.mcp = McpServers(database, self.registry, self._current, self.paths.state, options.environ, self.clean)
         self.turns = self._make_turns()
         self.queues = Queues(self.steps, self.lanes, self.events, self._current, self.ring)
         self.guests = Guests(self.lanes, self.lifecycle, self.posting, self.queues, self._current, self.ring)
         self.intake = self._make_intake()
         self.jobs = JobControl(self.registry)
-        self.recovery = Recovery(self.lifecycle, self.posting)
+        self.recovery = Recovery(self.lifecycle, self.posting, self.instance)
+        self.company.members = join_in(self.company, self.recovery, config, self._release_claims)
         self.http = HttpServer(self)
-        self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
-        self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
+        self._register_chores()
         self.upkeep = Upkeep(database, self.lanes, self.lifecycle, self.recovery, self.events, self.registry.chores)
         self.registry.composed = self
+        hear(self)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -171,15 +175,20 @@ class Gateway:
         Raises:
             OSError: the port is in use.
         """
-        killed = await kill_survivors(self.database)
+        await self.company.start()
         recovered = await self.database.run(self.recovery.recover)
+        killed = await kill_survivors(self.database)
+        await self.company.tell_caps(self._caps(self.config))
+        await self.events.open()
         if killed or recovered.interrupted:
             log.info("took over: %d sessions were active, %d process groups killed", recovered.interrupted, killed)
         for hook in self.registry.startup:
             await hook()
         self.url = await self.http.start(allow_other_port=self.options.allow_other_port)
         self._spawn(self._prepare_models(), "prepare-models")
+        await self.mcp.start()
         await self.upkeep.start(self.turns.activate, recovered.suspects)
+        await self.company.members.watch()
         self.deliverer.start()
         for channel in self.registry.channels.values():
             await channel.start(self.intake)
@@ -191,6 +200,7 @@ class Gateway:
         self.ready = False
         self.paths.gateway_json.unlink(missing_ok=True)
         await self.lanes.drain(self.config.gateway.drain_seconds)
+        await self.mcp.stop()
         await self.upkeep.stop()
         await self.presence.stop()
         await self.deliverer.stop()
@@ -203,11 +213,22 @@ class Gateway:
         await asyncio.gather(*self._background, return_exceptions=True)
         for hook in reversed(self.registry.shutdown):
             await hook()
-        self.events.close()
+        await self.events.close()
         await self.http.stop()
-        await self.database.run(_release_claims)
+        await self.company.stop()
+        await self.close_clients()
+
+    async def close_clients(self) -> None:
+        """Ends what is connected to the outside world, and what is done beside everything else."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self.models.close()
         await self._fetcher.close()
+
+    def prepare_models_later(self) -> None:
+        """Imports what the configured models need, beside everything else."""
+        self._spawn(self._prepare_models(), "prepare-models")
 
     async def reload(self) -> ReloadResult:
         """Reads the configuration again: all or nothing; a run keeps its stored model."""
@@ -219,10 +240,28 @@ class Gateway:
         restart = diff_restart(self.config, config)
         self.config = config
         self._redactor = self._make_redactor(config)
-        self.lanes.set_caps(self._caps(config))
+        if self.role.is_gateway:
+            await self.company.tell_caps(self._caps(config))
+            self.bus.say("reload")
         self._spawn(self._prepare_models(), "prepare-models")
+        await self.mcp.apply()
         log.info("the configuration is reloaded")
         return ReloadResult(True, restart_needed=restart)
+
+    def look_at_approvals(self, approval_id: int | None) -> None:
+        """Another process has closed a question, or may have."""
+        self._spawn(self.approvals.look(approval_id), "approvals")
+
+    def catch_up(self) -> None:
+        """What other processes have said may have been missed."""
+        self._spawn(self.upkeep.enqueue_unfinished(), "catch-up")
+
+    def load_caps(self) -> None:
+        """The gateway has told new caps of the lanes."""
+        self._spawn(self._load_caps(), "caps")
+
+    async def _load_caps(self) -> None:
+        self.lanes.set_caps(await self.database.read(workers.caps))
 
     def reload_later(self) -> None:
         """For a signal: reloads soon."""
@@ -237,14 +276,27 @@ class Gateway:
 
     def ring(self, at: int) -> None:
         """Something is due at this time (milliseconds), which may be earlier than was known."""
-        self.upkeep.ring(at)
+        if self.role.is_gateway:
+            self.upkeep.ring(at)
+        else:
+            self.bus.say("due", at=at)
+
+    def _wake_delivery(self, tx: Transaction) -> None:
+        """There is something to send, once this unit is committed."""
+        if self.role.is_gateway:
+            tx.after_commit(self.deliverer.wake)
+        else:
+            self.bus.send(tx, "outbox")
+
+    def _is_draining(self) -> bool:
+        return self.lanes.draining
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
     def _register_core(self) -> None:
         for tool in core_tools(self._fetcher):
             self.registry.tool(tool)
-        for command in core_commands():
+        for command in (*core_commands(), mcp_command()):
             self.registry.command(command)
         self.registry.lane(LaneSpec(MAIN_LANE, lambda config: config.agents.defaults.max_concurrent))
         self.registry.job_kind(aggregate_kind())
@@ -254,10 +306,28 @@ class Gateway:
         for channel in http_channels():
             self.registry.channel(channel)
 
+    def _register_chores(self) -> None:
+        self.registry.chore(Chore("delayed", self._next_delayed, self._release_delayed))
+        self.registry.chore(Chore("threads", self._next_thread, self._give_back_threads))
+
+    def _make_lifecycle(self) -> Lifecycle:
+        return Lifecycle(
+            self.lanes,
+            self.events,
+            self.metrics,
+            self.files,
+            self.posting,
+            self.registry.run_kinds,
+            self.registry.job_kinds,
+            self._current,
+            self.approvals.withdraw,
+            self.ring,
+        )
+
     def _make_steps(self) -> Steps:
         resting = Resting(self.lanes, self.lifecycle, self.events, self._current)
         finals = Finals(self.lifecycle, self.posting, resting)
-        runner = Jobs(self.registry, self.database, self.lifecycle, lambda: self.lanes.draining)
+        runner = Jobs(self.registry, self.database, self.lifecycle, self._is_draining)
         return Steps(self.instance, self.lanes, self.lifecycle, self.posting, resting, finals, runner)
 
     def _make_intake(self) -> Reception:
@@ -272,8 +342,8 @@ class Gateway:
                 self.steps,
                 asker,
                 self.settings,
-                ToolRunner(self.database, self.clean),
-                lambda: self.lanes.draining,
+                ToolRunner(self.database, self.clean, self._check_claim),
+                self.lanes.is_draining,
                 self.registry.check_output,
             )
         )
@@ -297,6 +367,14 @@ class Gateway:
     async def _give_back_threads(self) -> None:
         await self.database.run(self.guests.overdue)
 
+    async def _check_claim(self, session_id: str, fence: int) -> None:
+        await self.company.members.check(session_id, fence)
+
+    def _release_claims(self, tx: Transaction) -> None:
+        """A graceful stop counts nothing against anybody."""
+        mine = sessions_table.c.claimed_by == self.instance
+        tx.execute(sessions_table.update().where(mine).values(claimed_by=None))
+
     def _current(self) -> Config:
         return self.config
 
@@ -304,7 +382,9 @@ class Gateway:
         return {name: lane.cap(config) for name, lane in self.registry.lanes.items()}
 
     def _make_redactor(self, config: Config) -> Redactor:
-        return Redactor({*config.secret_values(), own_token(config, self.paths)})
+        environ = self.options.environ
+        lent = {environ[name] for each in config.mcp.servers.values() for name in each.inherit if name in environ}
+        return Redactor({*config.secret_values(), *lent, own_token(config, self.paths)})
 
     async def _prepare_models(self) -> None:
         await self.models.prepare(configured_models(self.config))
@@ -334,9 +414,10 @@ class Gateway:
         )
 
 
-def _release_claims(tx: Transaction) -> None:
-    """A graceful stop counts nothing against anybody."""
-    tx.execute(sessions_table.update().values(claimed_by=None))
+def gateway_role(config: Config) -> Role:
+    """What the gateway works on itself."""
+    lanes = config.workers.gateway_lanes
+    return Role() if lanes is None else Role(lanes=tuple(dict.fromkeys((MAIN_LANE, *lanes))))
 
 
 async def serve(options: ServeOptions) -> int:

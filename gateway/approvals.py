@@ -80,6 +80,8 @@ class Approval:
     created_at: int
     """milliseconds, like `expires_at`"""
     expires_at: int
+    heard: bool = False
+    """Whoever asked knows the answer, and may have acted on it."""
 
 
 Notify = Callable[[Transaction, Approval], None]
@@ -133,10 +135,11 @@ class ApprovalBook:
     def __init__(
         self,
         database: Database,
-        *,
         notify: Notify = lambda _tx, _approval: None,
         answerable: Callable[[Route], bool] = lambda _route: True,
+        *,
         expire_seconds: float = EXPIRE_SECONDS,
+        tell: Callable[[Transaction, int], None] = lambda _tx, _approval_id: None,
     ) -> None:
         """
         Args:
@@ -144,14 +147,14 @@ class ApprovalBook:
             notify: tells people, in the transaction of each change.
             answerable: whether somebody who may answer can be reached on a route.
             expire_seconds: after which an unanswered question counts as denied.
+            tell: lets other processes know that a question has been closed.
         """
+        self._tell = tell
         self._database = database
         self._notify = notify
         self._answerable = answerable
         self._expire_ms = int(expire_seconds * 1000)
         self._waiting: dict[_Key, asyncio.Future[Approval]] = {}
-        self._unheard: set[_Key] = set()
-        """Calls that were decided while nobody waited for it: a restart had cut off the wait."""
 
     def approver(self, call: Call) -> CallApprover:
         """The `Approver` for one tool call."""
@@ -177,9 +180,9 @@ class ApprovalBook:
             if approval.state is State.PENDING:
                 await asyncio.wait({future}, timeout=left)
                 approval = future.result() if future.done() else await self._database.run(self._expired, approval.id)
+            await self._database.run(_heard, approval.id)
         finally:
             self._waiting.pop(key, None)
-            self._unheard.discard(key)
         return Decision(approval.state is State.ALLOWED, approval.reason or "")
 
     async def was_only_asked(self, session_id: str, assistant_seq: int, call_index: int) -> bool:
@@ -187,7 +190,7 @@ class ApprovalBook:
         key = (session_id, assistant_seq, call_index)
         # Not `read`, which may see an answer before this process has heard of it (`_wake`): a unit comes after that.
         approval = await self._database.run(of_call, *key)
-        return approval is not None and (approval.state is State.PENDING or key in self._unheard)
+        return approval is not None and not approval.heard
 
     async def decide(self, approval_id: int, *, allowed: bool, always: bool = False, by: str) -> Approval:
         """Answers a question.
@@ -272,13 +275,17 @@ class ApprovalBook:
         closed = replace(approval, state=state, reason=reason)
         self._notify(tx, closed)
         tx.after_commit(lambda: self._wake(closed))
+        self._tell(tx, approval.id)
         return closed
+
+    async def look(self, approval_id: int | None) -> None:
+        """Another process has closed a question, or several (None): whoever waits here for one hears of it."""
+        for approval in await self._database.read(_closed, approval_id, list(self._waiting)):
+            self._wake(approval)
 
     def _wake(self, approval: Approval) -> None:
         key = (approval.session_id, approval.assistant_seq, approval.call_index)
         future = self._waiting.get(key)
-        if future is None and approval.state in (State.ALLOWED, State.DENIED):
-            self._unheard.add(key)
         if future is not None and not future.done():
             future.set_result(approval)
 
@@ -300,8 +307,23 @@ class CallApprover:
 
 
 def _get(tx: Transaction, approval_id: int) -> Approval | None:
+    tx.lock(approvals, approval_id)
     row = tx.execute(select(approvals).where(approvals.c.id == approval_id)).one_or_none()
     return None if row is None else _approval(row)
+
+
+def _heard(tx: Transaction, approval_id: int) -> None:
+    """From here on the command may have run."""
+    tx.execute(update(approvals).where(approvals.c.id == approval_id).values(heard=True))
+
+
+def _closed(tx: Transaction, approval_id: int | None, keys: list[_Key]) -> list[Approval]:
+    query = select(approvals).where(approvals.c.state != State.PENDING)
+    if approval_id is not None:
+        query = query.where(approvals.c.id == approval_id)
+    else:
+        query = query.where(approvals.c.session_id.in_([key[0] for key in keys]))
+    return [_approval(row) for row in tx.execute(query)]
 
 
 def _allow(tx: Transaction, agent_id: str, pattern: str) -> None:
@@ -331,4 +353,5 @@ def _approval(row: Row[Any]) -> Approval:
         reason=row.reason,
         created_at=row.created_at,
         expires_at=row.expires_at,
+        heard=row.heard,
     )

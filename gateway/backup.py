@@ -3,6 +3,7 @@
 The database is copied with SQLite's online backup, so that the copy is one moment's consistent state; transcripts,
 attachments, memory files and the configuration go beside it. A manifest with a checksum for every file comes last: an
 archive that was cut short has none and is refused. The bearer token is left out; a new one is made at the next start.
+A PostgreSQL database isn't in it: that is `pg_dump`'s to copy, before the files, and the manifest names the server.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from gateway import __version__
 from gateway.config import Config, Paths
-from gateway.store.open import database_file
+from gateway.store.open import database_file, postgres_url, without_password
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -30,6 +31,8 @@ DATABASE = "laneway.db"
 CONFIG = "config.json5"
 ELSEWHERE = "databaseFile"
 """In the manifest: where the database stood, if that wasn't its usual place."""
+SERVER = "databaseServer"
+"""In the manifest: the PostgreSQL database that belongs to the files and isn't in the archive."""
 FOLDERS = ("agents", "attachments", "media", "terminal")
 """Folders of the state that are kept whole."""
 
@@ -45,6 +48,8 @@ class Backup:
     path: Path
     bytes: int
     files: int
+    server: str | None = None
+    """The PostgreSQL database that belongs to it and isn't in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class Sources:
     config: Path
     elsewhere: bool
     """The database isn't where it stands without `database.url`."""
+    server: str | None = None
+    """The database is on this PostgreSQL server; its password is left out."""
 
     @classmethod
     def of(cls, paths: Paths, config: Config | None, database: Path | None = None) -> Sources:
@@ -70,8 +77,11 @@ class Sources:
         Raises:
             StoreError: the database isn't a file.
         """
-        file = database or (paths.database if config is None else database_file(config))
+        url = postgres_url(config) if config and database is None else None
         config_file = (config.source if config else None) or paths.config_file
+        if url is not None:
+            return cls(paths.state, paths.database, config_file, elsewhere=False, server=without_password(url))
+        file = database or (paths.database if config is None else database_file(config))
         return cls(paths.state, file, config_file, file != paths.database)
 
 
@@ -85,7 +95,7 @@ def create_backup(sources: Sources, target: Path) -> Backup:
     Raises:
         BackupError: there is nothing to back up, or the archive can't be written.
     """
-    if not sources.database.exists():
+    if sources.server is None and not sources.database.exists():
         raise BackupError(f"there is nothing to back up: {sources.database} doesn't exist")
     target = target.expanduser().absolute()
     if target.is_dir():
@@ -95,7 +105,7 @@ def create_backup(sources: Sources, target: Path) -> Backup:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         files = _write(sources, target)
-        return Backup(target, target.stat().st_size, files)
+        return Backup(target, target.stat().st_size, files, sources.server)
     except sqlite3.Error as error:
         raise BackupError(f"{sources.database} can't be copied: {error}; see `laneway doctor`") from error
     except OSError as error:
@@ -122,13 +132,8 @@ def _write_archive(raw: io.BufferedWriter, sources: Sources) -> dict[str, str]:
         tempfile.TemporaryDirectory(prefix="laneway-backup-") as folder,
         tarfile.open(fileobj=raw, mode="w:gz") as tar,
     ):
-        copy = Path(folder) / DATABASE
-        live = sqlite3.connect(f"{sources.database.as_uri()}?mode=ro", uri=True)
-        with closing(live) as source, closing(sqlite3.connect(copy)) as destination:
-            source.backup(destination)
-        with copy.open("rb") as database:
-            sums[DATABASE] = hashlib.file_digest(database, "sha256").hexdigest()
-        tar.add(copy, DATABASE, filter=_private)
+        if sources.server is None:
+            sums[DATABASE] = _add_database(tar, sources.database, Path(folder) / DATABASE)
         for name, file in [*_kept_files(sources.state), (CONFIG, sources.config)]:
             try:
                 content = file.read_bytes()
@@ -141,10 +146,21 @@ def _write_archive(raw: io.BufferedWriter, sources: Sources) -> dict[str, str]:
             "version": __version__,
             "createdAt": datetime.now(UTC).isoformat(timespec="seconds"),
             ELSEWHERE: str(sources.database) if sources.elsewhere else None,
+            SERVER: sources.server,
             "sha256": sums,
         }
         _add(tar, MANIFEST, json.dumps(manifest, indent=1).encode())
     return sums
+
+
+def _add_database(tar: tarfile.TarFile, file: Path, copy: Path) -> str:
+    """Copies the database as it is at one moment; returns the copy's checksum."""
+    live = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
+    with closing(live) as source, closing(sqlite3.connect(copy)) as destination:
+        source.backup(destination)
+    tar.add(copy, DATABASE, filter=_private)
+    with copy.open("rb") as database:
+        return hashlib.file_digest(database, "sha256").hexdigest()
 
 
 def _kept_files(state: Path) -> Iterator[tuple[str, Path]]:

@@ -218,8 +218,6 @@ class Channel(Protocol):
     async def stream(self, post: Post) -> Live:
         """Begins to show an answer, or goes on in the message `post.replaces`.
 
-        With `post.recovered` an earlier beginning may have arrived: it is looked for where the platform can tell.
-
         Raises:
             DeliveryError: it can't; the answer will be posted whole.
         """

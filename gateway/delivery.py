@@ -46,7 +46,7 @@ class Delivery:
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._waiting: set[str] = set()
         """Routes among them whose channel isn't ready for a post."""
-        self._alarm = Alarm("delivery", self._due, self._send_due)
+        self._alarm = Alarm("delivery", self._due, self._send_due, database.clock)
 
     def start(self) -> None:
         """Begins to send."""

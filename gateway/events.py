@@ -6,13 +6,16 @@ that he missed and then all that comes, without a gap and without a double.
 
 Survives a crash: durable events. Fleeting ones, partial texts and subscriptions do not.
 
-Ids rise in commit order because SQLite has one writer. A store with several writers must take a lock in
-`append` that it holds until its commit, or a subscriber could step over an id that becomes visible late.
+Ids rise in commit order. On SQLite they do because there is one writer, and events are handed on as they are
+committed. On PostgreSQL a unit's events are written last, under a lock that is held until its commit, or a subscriber
+could step over an id that becomes visible late; they are read from the table when this process or another one says
+that it has grown, and fleeting ones wait for what was committed before them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,10 +24,14 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import delete, func, insert, select
 
 from gateway.live import Live, Partial
-from gateway.store.database import Database, Transaction
+from gateway.store.database import Database, StoreError, Transaction
 from gateway.store.schema import events
 
+log = logging.getLogger(__name__)
+_INSERT = insert(events).inline()
 _APPEND = insert(events).returning(events.c.id)
+LOCK = "events"
+RETRY_SECONDS = 0.5
 KEPT_MILLISECONDS = 24 * 60 * 60 * 1000
 KEPT_ROWS = 100_000
 REPLAY_BATCH = 500
@@ -47,6 +54,7 @@ class Event:
 
 
 Wanted = Callable[[Event], bool]
+TellFleeting = Callable[[str, Mapping[str, Any], str | None, str | None], None]
 
 
 class Kept(NamedTuple):
@@ -59,8 +67,22 @@ class Kept(NamedTuple):
 class EventLog:
     """The one place where events are made. All but `append` and `prune` is for the event loop's thread."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tell: Callable[[Transaction], None] = lambda _tx: None,
+        tell_fleeting: TellFleeting = lambda _type, _data, _session_key, _run_id: None,
+    ) -> None:
+        """
+        Args:
+            database: where events are kept.
+            tell: lets the process that has subscribers know that the table has grown.
+            tell_fleeting: hands a fleeting event on to it.
+        """
         self._database = database
+        self._tell = tell
+        self._tell_fleeting = tell_fleeting
+        self._follower: Follower | None = None
         self._subscriptions: set[Subscription] = set()
         self._deltas: dict[tuple[str, str], list[str]] = {}
         self._flush: asyncio.TimerHandle | None = None
@@ -96,16 +118,42 @@ class EventLog:
             "data": dict(data),
             "created_at": tx.now,
         }
-        key: int = tx.execute(_APPEND, row).scalar_one()
-        event = Event(key, type, data, session_key, run_id)
-        tx.after_commit(lambda: self._dispatch(event))
+        if tx.alone:
+            key: int = tx.execute(_APPEND, row).scalar_one()
+            event = Event(key, type, data, session_key, run_id)
+            tx.after_commit(lambda: self._dispatch(event))
+            return
+        waiting: list[dict[str, Any]] = tx.kept.setdefault(LOCK, [])
+        if not waiting:
+            tx.before_commit(lambda: self._write(tx, waiting))
+        waiting.append(row)
+
+    def _write(self, tx: Transaction, waiting: list[dict[str, Any]]) -> None:
+        """Stores a unit's events at its end: nobody waits for the lock longer than a commit takes."""
+        tx.lock_name(LOCK)
+        for row in waiting:
+            tx.execute(_INSERT, row)
+        waiting.clear()
+        self._tell(tx)
+        tx.after_commit(self.look)
+
+    async def open(self) -> None:
+        """Begins to follow the table, where events don't come by themselves."""
+        if await self._database.read(_comes_by_table):
+            self._follower = Follower(self._database, self._dispatch, (await self._database.read(_kept)).newest)
+
+    def look(self) -> None:
+        """The table has grown."""
+        if self._follower is not None:
+            self._follower.look()
 
     def publish(
         self, type: str, data: Mapping[str, Any], *, session_key: str | None, run_id: str | None = None
     ) -> None:
         """Tells current subscribers of something that isn't kept: `progress`, `idle`."""
         self.live.note(type, session_key, data)
-        self._dispatch(Event(None, type, data, session_key, run_id))
+        self._tell_fleeting(type, data, session_key, run_id)
+        self._show(Event(None, type, data, session_key, run_id))
 
     def delta(self, session_key: str, message_id: str, text: str) -> None:
         """Adds to the partial text of an answer under way."""
@@ -120,7 +168,7 @@ class EventLog:
         """Replaces the partial text: a model call is tried again, or a new message begins."""
         self._send_deltas()
         self.live.begin(session_key, message_id, text)
-        self._dispatch(_snapshot(session_key, Partial(message_id, [text])))
+        self._show(_snapshot(session_key, Partial(message_id, [text])))
 
     def finish(self, session_key: str) -> None:
         """Forgets the partial text: the message is stored, or will never be."""
@@ -151,8 +199,10 @@ class EventLog:
         old = (events.c.created_at < tx.now - KEPT_MILLISECONDS) & (events.c.id < kept.newest)
         return tx.execute(delete(events).where(old | (events.c.id <= horizon))).rowcount
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends every subscription; later ones end at once."""
+        if self._follower is not None:
+            await self._follower.stop()
         self._closed = True
         if self._flush is not None:
             self._flush.cancel()
@@ -168,6 +218,14 @@ class EventLog:
     def detach(self, subscription: Subscription) -> None:
         """Hands nothing more to `subscription`."""
         self._subscriptions.discard(subscription)
+
+    def _show(self, event: Event) -> None:
+        """Hands a fleeting event on, after all that was committed before it."""
+        if self._follower is None or not self._follower.behind:
+            self._dispatch(event)
+        else:
+            self._send_deltas()
+            self._follower.wait_with(event)
 
     def _dispatch(self, event: Event) -> None:
         self._send_deltas()
@@ -187,8 +245,78 @@ class EventLog:
         waiting, self._deltas = self._deltas, {}
         for (session_key, message_id), pieces in waiting.items():
             data = {"sessionKey": session_key, "messageId": message_id, "text": "".join(pieces)}
+            event = Event(None, "delta", data, session_key)
+            if self._follower is not None and self._follower.behind:
+                self._follower.wait_with(event)
+                continue
             for subscription in self._subscriptions:
-                subscription.offer(Event(None, "delta", data, session_key))
+                subscription.offer(event)
+
+
+class Follower:
+    """Reads the table whenever it has grown, and hands on what is new, in order.
+
+    A fleeting event that comes while there is something to read waits for a reading that was begun after it.
+    """
+
+    def __init__(self, database: Database, dispatch: Callable[[Event], None], newest: int) -> None:
+        self._database = database
+        self._dispatch = dispatch
+        self._newest = newest
+        self._grown = asyncio.Event()
+        self._reading = False
+        self._waiting: list[Event] = []
+        self._task = asyncio.create_task(self._follow(), name="events")
+
+    @property
+    def behind(self) -> bool:
+        """Something may have been committed that hasn't been handed on."""
+        return self._reading or self._grown.is_set()
+
+    def look(self) -> None:
+        """The table has grown."""
+        self._grown.set()
+
+    def wait_with(self, event: Event) -> None:
+        """Hands an event on after the next reading."""
+        self._waiting.append(event)
+        self._grown.set()
+
+    async def stop(self) -> None:
+        """Hands on what there is, and ends."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._grown.set()
+        await self._read()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._grown.wait()
+            try:
+                await self._read()
+            except StoreError as error:
+                log.warning("events wait for the database: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)  # nothing tells when a server is back
+                self._grown.set()
+
+    async def _read(self) -> None:
+        self._grown.clear()
+        self._reading = True
+        later, self._waiting = self._waiting, []
+        try:
+            batch = await self._batch()
+            while batch:
+                for event in batch:
+                    self._newest = event.id or self._newest
+                    self._dispatch(event)
+                batch = await self._batch() if len(batch) == REPLAY_BATCH else []
+        finally:
+            self._reading = False
+        for event in later:
+            self._dispatch(event)
+
+    async def _batch(self) -> list[Event]:
+        return (await self._database.read(_after, self._newest))[1]
 
 
 class Subscription:
@@ -310,6 +438,10 @@ def _snapshot(session_key: str, partial: Partial) -> Event:
 def newest(tx: Transaction) -> int:
     """The id of the newest event that is kept."""
     return _kept(tx).newest
+
+
+def _comes_by_table(tx: Transaction) -> bool:
+    return not tx.alone
 
 
 def _kept(tx: Transaction) -> Kept:

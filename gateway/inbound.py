@@ -88,7 +88,7 @@ class Queues:
         Raises:
             NotAccepted: the key isn't one that people may write to.
         """
-        found = sessions.by_key(tx, key)
+        found = sessions.hold_by_key(tx, key)
         if found is not None:
             if found.kind != "main":
                 raise NotAccepted(

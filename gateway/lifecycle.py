@@ -116,6 +116,8 @@ class Lifecycle:
 
     def pause(self, tx: Transaction, run: Run) -> list[Run]:
         """Freezes a run and all under it; what is in flight comes to its next boundary. Returns what was paused."""
+        sessions.hold_tree(tx, run.session_id)
+        run = runs.find(tx, run.id) or run
         frozen: list[Run] = []
         for each in [run, *runs.below(tx, [run.session_id], open_only=True)]:
             if not each.open or each.paused:
@@ -130,6 +132,8 @@ class Lifecycle:
 
     def resume(self, tx: Transaction, run: Run) -> list[Run]:
         """Lets a paused run and all under it go on. Returns what was resumed."""
+        sessions.hold_tree(tx, run.session_id)
+        run = runs.find(tx, run.id) or run
         woken: list[Run] = []
         for each in [run, *runs.below(tx, [run.session_id], open_only=True)]:
             if not each.open or not each.paused:
@@ -152,6 +156,8 @@ class Lifecycle:
 
     def stop(self, tx: Transaction, run: Run, why: str) -> int:
         """Stops a run and all under it; returns how many were open."""
+        sessions.hold_tree(tx, run.session_id)
+        run = runs.find(tx, run.id) or run
         if not run.open:
             return 0
         count = 1 + len(runs.below(tx, [run.session_id], open_only=True))
@@ -187,6 +193,9 @@ class Lifecycle:
         run = runs.find(tx, run_id)
         if run is None:
             raise LookupError(f"run {run_id} doesn't exist")
+        if run.open and not tx.alone:
+            self._hold(tx, run, outcome)
+            run = runs.find(tx, run_id) or run
         if not run.open:
             return run
         if outcome is not Outcome.OK and not spare:
@@ -214,6 +223,13 @@ class Lifecycle:
         self._tell_thread(tx, session, ended)
         self._tell_dependents(tx, ended)
         return ended
+
+    def _hold(self, tx: Transaction, run: Run, outcome: Outcome) -> None:
+        """Holds all sessions that an end concerns: who is told, its own, and those that are stopped with it."""
+        if outcome is Outcome.OK:
+            sessions.hold_all(tx, [run.requester_id, run.session_id])
+        else:
+            sessions.hold_tree(tx, run.session_id)
 
     def release_parent(self, tx: Transaction, parent: Run) -> None:
         """A parent that waits has nothing more to wait for."""

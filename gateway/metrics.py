@@ -7,7 +7,7 @@ expects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -34,19 +34,12 @@ class LaneNumbers(Protocol):
     def oldest_wait_seconds(self) -> float: ...
 
 
-LaneStatsReader = Callable[[], Mapping[str, LaneNumbers]]
-
-
 class Metrics:
     """Counters and histograms with one plain method for each thing that happens."""
 
-    def __init__(self, lanes: LaneStatsReader = lambda: {}) -> None:
-        """
-        Args:
-            lanes: is asked for the state of the lanes whenever the page is read; `watch_lanes` sets it later.
-        """
+    def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-        self._lanes = _Lanes(lanes)
+        self._lanes = _Lanes()
         registry.register(self._lanes)
         self._runs = Counter("laneway_runs", "Ended runs by outcome.", ["outcome"], registry=registry)
         self._calls = Counter(
@@ -82,10 +75,6 @@ class Metrics:
             buckets=_FAST,
             registry=registry,
         )
-
-    def watch_lanes(self, lanes: LaneStatsReader) -> None:
-        """Says whom to ask for the lanes' state."""
-        self._lanes.read = lanes
 
     def run_ended(self, outcome: str) -> None:
         """A run has ended."""
@@ -128,21 +117,26 @@ class Metrics:
         """An announcement was consumed `seconds` after the sub-agent's end."""
         self._announce.observe(seconds)
 
-    def page(self) -> bytes:
-        """The text that `/metrics` serves."""
+    def page(self, lanes: Mapping[str, LaneNumbers]) -> bytes:
+        """The text that `/metrics` serves.
+
+        Args:
+            lanes: how they are now.
+        """
+        self._lanes.now = lanes
         return generate_latest(self._registry)
 
 
 class _Lanes(Collector):
-    def __init__(self, read: LaneStatsReader) -> None:
-        self.read = read
+    def __init__(self) -> None:
+        self.now: Mapping[str, LaneNumbers] = {}
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         running = GaugeMetricFamily("laneway_lane_running", "Sessions and jobs at work.", labels=["lane"])
         waiting = GaugeMetricFamily("laneway_lane_waiting", "Sessions and jobs that queue.", labels=["lane"])
         cap = GaugeMetricFamily("laneway_lane_cap", "How many may work at once.", labels=["lane"])
         oldest = GaugeMetricFamily("laneway_lane_oldest_wait_seconds", "Wait of the oldest.", labels=["lane"])
-        for name, lane in self.read().items():
+        for name, lane in self.now.items():
             running.add_metric([name], lane.running)
             waiting.add_metric([name], lane.waiting)
             cap.add_metric([name], lane.cap)

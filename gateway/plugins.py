@@ -106,6 +106,8 @@ class Registry:
     startup: list[Hook] = field(default_factory=list[Hook])
     shutdown: list[Hook] = field(default_factory=list[Hook])
     greetings: list[Greeting] = field(default_factory=list[Greeting])
+    worker_startup: list[Hook] = field(default_factory=list[Hook])
+    worker_shutdown: list[Hook] = field(default_factory=list[Hook])
     origins: dict[str, str] = field(default_factory=dict[str, str])
     """`tool read` → the plugin that registered it."""
     current: str = "core"
@@ -122,6 +124,12 @@ class Registry:
         """Offers a tool to agents, subject to their policies."""
         self._claim("tool", tool.name)
         self.tools[tool.name] = tool
+
+    def swap_tools(self, prefix: str, tools: Mapping[str, Tool[Any]]) -> None:
+        """Replaces all tools whose names begin with a prefix. `tools` becomes another object, by which whoever has kept
+        something that was made of it can tell."""
+        others = {name: tool for name, tool in self.tools.items() if not name.startswith(prefix)}
+        self.tools = others | dict(tools)
 
     def command(self, command: Command) -> None:
         """Adds a slash command."""
@@ -170,13 +178,22 @@ class Registry:
         self._claim("chore", chore.name)
         self.chores.append(chore)
 
-    def on_startup(self, hook: Hook) -> None:
-        """Is awaited once before the first session is activated."""
-        self.startup.append(hook)
+    def on_startup(self, hook: Hook, *, workers: bool = False) -> None:
+        """Is awaited once before the first session is activated.
 
-    def on_shutdown(self, hook: Hook) -> None:
-        """Is awaited once when the gateway stops, while the database is still open."""
+        Args:
+            hook: what is awaited.
+            workers: in every worker process too: it provides what tools need, and acts on nothing that is shared.
+        """
+        self.startup.append(hook)
+        if workers:
+            self.worker_startup.append(hook)
+
+    def on_shutdown(self, hook: Hook, *, workers: bool = False) -> None:
+        """Is awaited once when the process stops, while the database is still open; see `on_startup`."""
         self.shutdown.append(hook)
+        if workers:
+            self.worker_shutdown.append(hook)
 
     def greeting(self, greeting: Greeting) -> None:
         """Is asked for a line once the gateway is ready and has been announced."""

@@ -17,6 +17,7 @@ from gateway.routes import Route
 from gateway.store import buttons, inbox, outbox
 from gateway.store.database import Transaction
 from gateway.store.outbox import Post, State
+from gateway.store.schema import sessions as sessions_table
 from gateway.store.sessions import Session
 from gateway.store.transcript import Message
 from gateway.views import iso, route_json
@@ -41,8 +42,8 @@ class Posting:
     channels: Mapping[str, Channel]
     events: EventLog
     presence: Presence
-    wake: Callable[[], None]
-    """Tells the delivery that there is something to send."""
+    wake: Callable[[Transaction], None]
+    """Tells the delivery that there is something to send, once a unit of work is committed."""
 
     def capabilities(self, route: str | Route | None) -> Capabilities:
         """What can be done on a route."""
@@ -74,6 +75,7 @@ class Posting:
 
     def open_stream(self, tx: Transaction, session: Session) -> Post:
         """Writes the placeholder of an answer, before its first delta leaves (spec/architecture.md, protocol 8)."""
+        tx.lock(sessions_table, session.id)
         return outbox.streaming(tx, session.id) or outbox.add(
             tx,
             session_id=session.id,
@@ -122,7 +124,7 @@ class Posting:
         fields = {"text": card.text(), "card": card.to_json()}
         if send:
             outbox.change(tx, post_id, **fields, state=State.PENDING, attempts=0, next_at=None)
-            tx.after_commit(self.wake)
+            self.wake(tx)
         else:
             outbox.change(tx, post_id, **fields)
 
@@ -133,14 +135,14 @@ class Posting:
         waits = post.state in (State.PENDING, State.SENDING)
         if waits or (post.state is State.DELIVERED and self.capabilities(post.route).edits):
             outbox.change(tx, post_id, text=text, buttons=None, state=State.PENDING, attempts=0, next_at=None)
-            tx.after_commit(self.wake)
+            self.wake(tx)
 
     def withdraw(self, tx: Transaction, session: Session) -> None:
         """Nothing is to be posted: takes the placeholder back, and what has been shown in its place."""
         post = outbox.streaming(tx, session.id)
         if post is not None and (post.streamed or self._relays(post.route)):
             outbox.change(tx, post.id, kind="retract", state=State.PENDING)
-            tx.after_commit(self.wake)
+            self.wake(tx)
         elif post is not None:
             outbox.remove(tx, post.id)
         tx.after_commit(lambda: self.events.finish(session.key))
@@ -158,7 +160,7 @@ class Posting:
             delivered = tx.now if state is State.DELIVERED else None
             outbox.change(tx, post.id, route=route, text=first, state=state, seq=seq, delivered_at=delivered)
             if state is State.PENDING:
-                tx.after_commit(self.wake)
+                self.wake(tx)
         for piece in more:
             self._add(tx, session, route, piece, seq)
         return post.id
@@ -192,7 +194,7 @@ class Posting:
     ) -> Post:
         state = self._state(route)
         if state is State.PENDING:
-            tx.after_commit(self.wake)
+            self.wake(tx)
         return outbox.add(
             tx,
             session_id=session.id if session else "",

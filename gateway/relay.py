@@ -112,18 +112,17 @@ class Relay:
 
     async def _is_next(self, stream: _Stream) -> bool:
         """Waits until no post stands before it on its route; False: it has come to its end meanwhile."""
-        while True:
+        while not stream.ended.is_set():
             moved = self._moved
             if not await self._database.read(outbox.waits_for, stream.post):
-                return not stream.ended.is_set()
+                return True
             waits = [asyncio.create_task(event.wait()) for event in (moved, stream.ended)]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for each in waits:
                     each.cancel()
-            if stream.ended.is_set():
-                return False
+        return False
 
     async def _follow(self, stream: _Stream, route: Route) -> None:
         await _either(stream.ended, stream.channel.able(route).stream_after)
@@ -151,7 +150,6 @@ class Relay:
                 row.id,
                 route,
                 stream.text,
-                recovered=row.recovered,
                 replaces=row.platform_id,
                 streamed=True,
                 created_at=row.created_at,

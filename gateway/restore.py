@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.backup import CONFIG, DATABASE, ELSEWHERE, FOLDERS, FORMAT, MANIFEST, BackupError
+from gateway.backup import CONFIG, DATABASE, ELSEWHERE, FOLDERS, FORMAT, MANIFEST, SERVER, BackupError
 from gateway.config import ConfigError, Paths, load_config
 from gateway.config.load import CONFIG_VARIABLE
 from gateway.store.database import StoreError
@@ -43,6 +43,8 @@ class Restored:
     """Where the database is now."""
     kept: Path | None
     """Where the state is that stood there before."""
+    server: str | None = None
+    """The PostgreSQL database that belongs to the files, and is restored by its own means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class _Unpacked:
     created_at: str
     names: list[str]
     elsewhere: str | None
+    server: str | None
 
 
 def restore_backup(
@@ -77,6 +80,10 @@ def restore_backup(
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=paths.state) as folder:
             staged = Path(folder)
             found = _unpack(archive, staged)
+            if found.server is not None:
+                files = {staged / name: paths.state / name for name in found.names}
+                kept = _exchange_files(paths, files)
+                return Restored(len(found.names), found.created_at, paths.database, kept, found.server)
             _check_database(staged / DATABASE, archive)
             database = _database_place(paths, staged / CONFIG, found.elsewhere, environ, config_file)
             _refuse_to_replace(database, force=force)
@@ -127,6 +134,15 @@ def _exchange(paths: Paths, files: Mapping[Path, Path], staged: Path, database: 
     return kept
 
 
+def _exchange_files(paths: Paths, files: Mapping[Path, Path]) -> Path | None:
+    """The same for an archive without a database."""
+    kept = _set_aside(paths, [place.relative_to(paths.state) for place in files.values()], paths.database)
+    for file, place in files.items():
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.rename(place)
+    return kept
+
+
 def _unpack(archive: Path, folder: Path) -> _Unpacked:
     """Extracts and checks every file."""
     try:
@@ -141,7 +157,13 @@ def _unpack(archive: Path, folder: Path) -> _Unpacked:
                 if hashlib.file_digest(file, "sha256").hexdigest() != expected:
                     raise BackupError(f"{archive} is damaged: {name} isn't what was backed up; use another backup")
         elsewhere = manifest.get(ELSEWHERE)
-        return _Unpacked(str(manifest["createdAt"]), list(sums), None if elsewhere is None else str(elsewhere))
+        server = manifest.get(SERVER)
+        return _Unpacked(
+            str(manifest["createdAt"]),
+            list(sums),
+            None if elsewhere is None else str(elsewhere),
+            None if server is None else str(server),
+        )
     except FileNotFoundError as error:
         if error.filename == str(archive.expanduser()):
             raise BackupError(f"{archive} doesn't exist") from error

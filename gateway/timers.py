@@ -24,14 +24,20 @@ class Alarm:
     """Does its work whenever something is due, or when it is rung."""
 
     def __init__(
-        self, name: str, next_due: Callable[[], Awaitable[int | None]], work: Callable[[], Awaitable[None]]
+        self,
+        name: str,
+        next_due: Callable[[], Awaitable[int | None]],
+        work: Callable[[], Awaitable[None]],
+        clock: Callable[[], float] = lambda: time.time() * 1000,
     ) -> None:
         """
         Args:
             name: of its task.
             next_due: the next due time in milliseconds, None if there is none.
             work: does all that is due.
+            clock: the time that due times are measured by (milliseconds): the database's.
         """
+        self._clock = clock
         self._name = name
         self._next_due = next_due
         self._work = work
@@ -77,5 +83,5 @@ class Alarm:
             except StoreError:
                 log.exception("%s: waiting for the database", self._name)
                 due = None
-            wait = SWEEP_SECONDS if due is None else min(SWEEP_SECONDS, max(0.0, due / 1000 - time.time()))
-            self._planned = (time.time() + wait) * 1000
+            wait = SWEEP_SECONDS if due is None else min(SWEEP_SECONDS, max(0.0, (due - self._clock()) / 1000))
+            self._planned = self._clock() + wait * 1000

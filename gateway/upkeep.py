@@ -11,15 +11,17 @@ import logging
 from collections.abc import Sequence
 
 from gateway.events import EventLog
-from gateway.lanes.base import FRESH, RESUMED, Activate
-from gateway.lanes.local import LocalLanes
+from gateway.lanes.base import FRESH, RESUMED, Activate, Lanes
 from gateway.lifecycle import Lifecycle
 from gateway.plugins import Chore
 from gateway.recovery import Recovery
 from gateway.store import inbox, runs, sessions
-from gateway.store.database import Database, StoreError
+from gateway.store.database import Database, StoreError, Transaction
 from gateway.store.runs import Outcome
 from gateway.timers import Alarm
+
+AT_ONCE = 200
+"""Sessions that are asked for in one unit of work."""
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ class Upkeep:
     def __init__(
         self,
         database: Database,
-        lanes: LocalLanes,
+        lanes: Lanes,
         lifecycle: Lifecycle,
         recovery: Recovery,
         events: EventLog,
@@ -42,9 +44,9 @@ class Upkeep:
         self._recovery = recovery
         self._events = events
         self._alarms = (
-            Alarm("inbox", self._next_row, self.enqueue_unfinished),
-            Alarm("deadlines", self._next_deadline, self._end_overdue),
-            *(Alarm(chore.name, chore.next_due, chore.work) for chore in chores),
+            Alarm("inbox", self._next_row, self.enqueue_unfinished, database.clock),
+            Alarm("deadlines", self._next_deadline, self._end_overdue, database.clock),
+            *(Alarm(chore.name, chore.next_due, chore.work, database.clock) for chore in chores),
         )
         self._net = Alarm("sweep", self._never, self._sweep)
         self._beginning: asyncio.Task[None] | None = None
@@ -59,9 +61,7 @@ class Upkeep:
             activate: works on a session.
             suspects: sessions that were active at several deaths of the process.
         """
-        if suspects:
-            self._lanes.restrict(suspects[0])
-        self._lanes.start(activate)
+        self._lanes.start(activate, self, suspects)
         self._beginning = asyncio.create_task(self._begin(suspects), name="begin")
         if not suspects:
             await self._beginning
@@ -81,18 +81,28 @@ class Upkeep:
 
     async def enqueue_unfinished(self) -> None:
         """Asks for every session that has something to do; those at work before go first."""
-        for session_id, lane, started in await self._database.read(sessions.unfinished):
-            if not self._lanes.is_running(session_id):
-                self._lanes.push(lane, session_id, RESUMED if started else FRESH)
+        waiting = await self._database.read(self._lanes.unasked)
+        for start in range(0, len(waiting), AT_ONCE):
+            await self._database.run(self._enqueue_all, waiting[start : start + AT_ONCE])
+
+    async def note(self, session_id: str | None) -> None:
+        """See `Solitude.note`."""
+        await self._database.run(self._recovery.alone, session_id)
+
+    async def size(self, session_id: str) -> tuple[str, int] | None:
+        """See `Solitude.size`."""
+        session = await self._database.read(sessions.find, session_id)
+        return (session.lane, session.next_seq) if session else None
+
+    def next_commit(self) -> asyncio.Future[None]:
+        """See `Solitude.next_commit`."""
+        return self._database.next_commit()
 
     async def _begin(self, suspects: Sequence[str]) -> None:
         try:
-            for session_id in suspects:
-                await self._resume_alone(session_id)
+            await self._lanes.resume_alone(suspects)
         except StoreError:
             log.exception("resuming suspects alone: it goes on with all at once")
-        finally:
-            self._lanes.restrict(None)
         await self.enqueue_unfinished()
         for alarm in (*self._alarms, self._net):
             alarm.start()
@@ -120,25 +130,9 @@ class Upkeep:
     async def _sweep(self) -> None:
         await self._database.run(self._recovery.sweep)
         await self._database.run(self._events.prune)
+        await self._database.run(self._lanes.tidy)
         await self.enqueue_unfinished()
 
-    async def _resume_alone(self, session_id: str) -> None:
-        """Resumes one session until it has grown or rests."""
-        session = await self._database.read(sessions.find, session_id)
-        if session is None:
-            return
-        await self._database.run(self._recovery.alone, session_id)
-        self._lanes.restrict(session_id)
-        self._lanes.push(session.lane, session_id, RESUMED)
-        resting = asyncio.create_task(self._lanes.at_rest(session_id), name="alone")
-        try:
-            while not resting.done():
-                commit = self._database.next_commit()
-                now = await self._database.read(sessions.find, session_id)
-                if now is None or now.next_seq > session.next_seq:
-                    break
-                await asyncio.wait([commit, resting], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            resting.cancel()
-            await asyncio.gather(resting, return_exceptions=True)
-        await self._database.run(self._recovery.alone, None)
+    def _enqueue_all(self, tx: Transaction, waiting: Sequence[tuple[str, str, bool]]) -> None:
+        for session_id, lane, started in waiting:
+            self._lanes.enqueue(tx, lane, session_id, RESUMED if started else FRESH)

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from gateway.agent.pricing import no_price, price_of
 from gateway.agent.resolve import UnknownThinkingLevel
 from gateway.config import Agent, Config, UnknownAgent, UnknownModel
-from gateway.store import runs
+from gateway.store import runs, sessions
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
@@ -184,6 +184,7 @@ def too_deep(depth: int, limit: int) -> str:
 
 
 def _check_children(tx: Transaction, own: Agent, session: Session) -> None:
+    sessions.hold(tx, session.id)  # whoever counts its children is alone with them
     active, limit = runs.count_open(tx, session.id), own.subagents.max_children
     if active >= limit:
         raise Refused(

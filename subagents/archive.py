@@ -58,7 +58,7 @@ class Archive:
         if run is None or run.open or run.archived_at is not None:
             runs.change(tx, run_id, archive_at=None)
             return
-        session = sessions.find(tx, run.session_id)
+        session = sessions.hold(tx, run.session_id)
         if session is None or session.run_id != run.id:
             runs.change(tx, run.id, archive_at=None, archived_at=None if session else tx.now)
             return

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from gateway.config.agents import SubagentDef
+from gateway.jobs import find
 from gateway.jobs.kinds import JobKind, Payload
 from gateway.jobs.owner import JobRefused, Owner
 from gateway.jobs.submission import Submission
@@ -79,11 +80,11 @@ def _create(
     _check_tools(registry, tools)
     args = _arguments(submission, payload, definition)
     upto = 0 if owner.session is None else owner.session.next_seq - 1
-    requester = Requester(
-        owner.session, owner.run, owner.route, upto, trusted=owner.operator or owner.session is not None
-    )
+    # What belongs to somebody's job is his, whoever adds it.
+    trusted = owner.operator if owner.session is None else owner.session.owned
+    requester = Requester(owner.session, owner.run, owner.route, upto, trusted=trusted)
     admitted = admit(registry.gateway.config, tx, requester, args)
-    fork = _fork(tx, payload.fork_from) if payload.fork_from else None
+    fork = _fork(tx, owner, payload.fork_from) if payload.fork_from else None
     run = spawner.create(
         tx,
         requester,
@@ -120,6 +121,8 @@ def _check_tools(registry: Registry, tools: tuple[str, ...] | None) -> None:
     if missing:
         there = ", ".join(sorted(registry.tools))
         raise Refused(f"`tools` names what there isn't: {', '.join(missing)[:200]}; there are: {there}")
+    if vague := policy.vague(registry.tools, tools or ()):
+        raise Refused(f"`tools`: tools of MCP servers must be named in full, not as {', '.join(vague)[:200]}")
 
 
 def _arguments(submission: Submission, payload: SubagentPayload, definition: SubagentDef) -> SpawnArguments:
@@ -144,11 +147,11 @@ def _arguments(submission: Submission, payload: SubagentPayload, definition: Sub
         raise Refused(f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}") from None
 
 
-def _fork(tx: Transaction, wanted: ForkFrom) -> dict[str, int | str]:
+def _fork(tx: Transaction, owner: Owner, wanted: ForkFrom) -> dict[str, int | str]:
     """The transcript of a sub-agent up to and with one of its turns, with the results of its calls."""
     run = runs.find(tx, wanted.run_id)
     session = sessions.find(tx, run.session_id) if run else None
-    if run is None or session is None:
+    if run is None or session is None or not find.visible(tx, owner, run):
         raise Refused("the transcript to fork is archived")
     turns = [row.seq for row in transcript.load(tx, session.id) if row.role == "assistant" and row.kind == "reply"]
     if wanted.turn > len(turns):

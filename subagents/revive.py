@@ -92,7 +92,7 @@ class Reviver:
         Raises:
             CannotRevive: archived, not kept, nobody to report to, or too many active.
         """
-        session = sessions.find(tx, old.session_id)
+        session = sessions.hold(tx, old.session_id)
         if session is None:
             raise CannotRevive(texts.archived(old))
         if old.cleanup == "delete":
@@ -119,6 +119,7 @@ class Reviver:
 
     def _check_slots(self, tx: Transaction, requester: Session) -> None:
         agent = agent_of(self._registry.gateway.config, requester.agent_id)
+        sessions.hold(tx, requester.id)
         active, limit = runs.count_open(tx, requester.id), agent.subagents.max_children
         if active >= limit:
             raise CannotRevive(texts.too_many(active, limit))

@@ -214,7 +214,7 @@ def _status_tool(registry: Registry) -> Tool[SessionStatusArguments]:
             return ToolResult(str(error), error=True)
         lanes = {
             name: {"running": lane.running, "waiting": lane.waiting, "cap": lane.cap}
-            for name, lane in registry.gateway.lanes.stats().items()
+            for name, lane in (await registry.gateway.database.read(registry.gateway.lanes.stats)).items()
         }
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return ToolResult(json.dumps({**found, "lanes": lanes, "time": now}, ensure_ascii=False))

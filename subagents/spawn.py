@@ -185,7 +185,7 @@ class Spawner:
             answer["compacted"] = "the conversation is over half of the child's window; it gets a summary of it"
         position = self._queue_position(tx, run)
         if position:
-            cap = self._registry.gateway.lanes.stats()[LANE].cap
+            cap = self._registry.gateway.lanes.cap(LANE)
             answer["queued"] = (
                 f"position {position} ({cap} sub-agents run at once: agents.defaults.subagents.maxConcurrent)"
             )
@@ -194,7 +194,7 @@ class Spawner:
     def _queue_position(self, tx: Transaction, run: Run) -> int:
         """Its place among those that wait for a slot; 0 if one is free. Read from the table, so that a batch of
         spawns that are committed together counts right."""
-        cap = self._registry.gateway.lanes.stats()[LANE].cap
+        cap = self._registry.gateway.lanes.cap(LANE)
         running, ahead = runs.lane_load(tx, run)
         return max(0, ahead + 1 - max(0, cap - running))
 

@@ -19,6 +19,7 @@ EXAMPLE = ROOT / "config.example.json5"
 NAMED = (
     ("models", "providers"),
     ("agents", "subagentDefs"),
+    ("mcp", "servers"),
     ("channels", "slack", "groups"),
     ("channels", "telegram", "groups"),
 )

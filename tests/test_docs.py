@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from gateway.cli import app, start
+from gateway.cli import app, start, worker
 from gateway.config import Paths
 from gateway.config.load import parse_text
 from gateway.plugins import Plugin
@@ -81,10 +81,12 @@ def _anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=_id)
 def test_every_command_exists_with_its_options(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        start.main(["start", "--help"])
-    of_start = set(_OPTION.findall(capsys.readouterr().out))
-    faults = [fault for rest in _commands(_read(page)) for fault in _faults(rest, of_start)]
+    served: dict[str, set[str]] = {}
+    for name, main in (("start", start.main), ("worker", worker.main)):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        served[f"laneway {name}"] = set(_OPTION.findall(capsys.readouterr().out))
+    faults = [fault for rest in _commands(_read(page)) for fault in _faults(rest, served)]
     assert not faults
 
 
@@ -96,7 +98,7 @@ def _commands(text: str) -> Iterator[str]:
         yield re.sub(r"\"[^\"]*\"|'[^']*'", " TEXT ", command["rest"]).partition(")")[0]
 
 
-def _faults(rest: str, of_start: set[str]) -> Iterator[str]:
+def _faults(rest: str, served: Mapping[str, set[str]]) -> Iterator[str]:
     words = rest.split()
     if words[:1] == ["--config"]:
         del words[:2]
@@ -109,7 +111,7 @@ def _faults(rest: str, of_start: set[str]) -> Iterator[str]:
             return
         command = found
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
-    known |= of_start if path == "laneway start" else set()
+    known |= served.get(path, set())
     yield from (f"`{path}` takes no {option}" for option in _OPTION.findall(" ".join(words)) if option not in known)
 
 
@@ -120,7 +122,7 @@ def _application() -> typer.Typer:
 
 def test_the_check_of_commands_finds_faults() -> None:
     def faults(text: str) -> list[str]:
-        return [fault for rest in _commands(text) for fault in _faults(rest, set())]
+        return [fault for rest in _commands(text) for fault in _faults(rest, {})]
 
     assert faults("`laneway sessions lst`") == ["there is no `laneway sessions lst`"]
     assert faults("```sh\nlaneway chat --wat -m x\n```") == ["`laneway chat` takes no --wat"]

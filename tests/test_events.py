@@ -12,26 +12,26 @@ from sqlalchemy import delete, insert, update
 
 from gateway import events as module
 from gateway.events import Event, EventLog, Subscription
-from gateway.store.database import Transaction
-from gateway.store.migrate import migrate
+from gateway.store.database import Database, Transaction
 from gateway.store.schema import events
-from gateway.store.sqlite import SqliteDatabase
+from tests.support import databases
 
 KEY = "agent:main:main"
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    file = tmp_path / "laneway.db"
-    migrate(file)
-    database = SqliteDatabase(file, "process")
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = databases.opened(tmp_path)
     yield database
     await database.close()
 
 
 @pytest.fixture
-def log(database: SqliteDatabase) -> EventLog:
-    return EventLog(database)
+async def log(database: Database) -> AsyncIterator[EventLog]:
+    log = EventLog(database)
+    await log.open()
+    yield log
+    await log.close()
 
 
 def note(tx: Transaction, log: EventLog, number: int, key: str = KEY) -> None:
@@ -39,7 +39,7 @@ def note(tx: Transaction, log: EventLog, number: int, key: str = KEY) -> None:
 
 
 async def take(subscription: Subscription, count: int) -> list[Event]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return [await anext(subscription) for _ in range(count)]
 
 
@@ -47,7 +47,7 @@ def numbers(found: list[Event]) -> list[int]:
     return [event.data["number"] for event in found]
 
 
-async def test_from_now_on_gives_only_what_is_committed_later(database: SqliteDatabase, log: EventLog) -> None:
+async def test_from_now_on_gives_only_what_is_committed_later(database: Database, log: EventLog) -> None:
     await database.run(note, log, 1)
     async with log.subscribe(last_id=None) as watch:
         assert watch.position == 1
@@ -55,7 +55,7 @@ async def test_from_now_on_gives_only_what_is_committed_later(database: SqliteDa
         assert numbers(await take(watch, 1)) == [2]
 
 
-async def test_a_unit_that_fails_tells_nobody(database: SqliteDatabase, log: EventLog) -> None:
+async def test_a_unit_that_fails_tells_nobody(database: Database, log: EventLog) -> None:
     def fails(tx: Transaction) -> None:
         note(tx, log, 1)
         raise ValueError("no")
@@ -70,7 +70,7 @@ async def test_a_unit_that_fails_tells_nobody(database: SqliteDatabase, log: Eve
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_subscribers_that_come_while_others_write_miss_nothing(
-    database: SqliteDatabase, log: EventLog, seed: int
+    database: Database, log: EventLog, seed: int
 ) -> None:
     random = Random(seed)  # noqa: S311 - a test's order, not a secret
     total = 1500
@@ -96,7 +96,7 @@ async def test_subscribers_that_come_while_others_write_miss_nothing(
         assert [event.id for event in found] == list(range(start + 1, total + 1))
 
 
-async def test_replay_of_many_batches_asks_the_filter_once_for_each(database: SqliteDatabase, log: EventLog) -> None:
+async def test_replay_of_many_batches_asks_the_filter_once_for_each(database: Database, log: EventLog) -> None:
     def many(tx: Transaction) -> None:
         for number in range(1300):
             note(tx, log, number)
@@ -115,7 +115,7 @@ async def test_replay_of_many_batches_asks_the_filter_once_for_each(database: Sq
 
 @pytest.mark.parametrize("last_id", [0, 3, 12])
 async def test_an_id_that_is_too_old_or_of_the_future_is_answered_with_reset(
-    database: SqliteDatabase, log: EventLog, last_id: int
+    database: Database, log: EventLog, last_id: int
 ) -> None:
     def fill(tx: Transaction) -> None:
         for number in range(1, 11):
@@ -130,7 +130,7 @@ async def test_an_id_that_is_too_old_or_of_the_future_is_answered_with_reset(
     assert following.data == {"number": 11}
 
 
-async def test_the_last_kept_id_is_not_too_old(database: SqliteDatabase, log: EventLog) -> None:
+async def test_the_last_kept_id_is_not_too_old(database: Database, log: EventLog) -> None:
     def fill(tx: Transaction) -> None:
         for number in range(1, 11):
             note(tx, log, number)
@@ -142,7 +142,7 @@ async def test_the_last_kept_id_is_not_too_old(database: SqliteDatabase, log: Ev
 
 
 async def test_a_slow_subscriber_goes_back_to_the_table(
-    database: SqliteDatabase, log: EventLog, monkeypatch: pytest.MonkeyPatch
+    database: Database, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "QUEUE_CAP", 10)
     async with log.subscribe(last_id=None) as watch:
@@ -158,7 +158,7 @@ async def test_a_slow_subscriber_goes_back_to_the_table(
 
 
 async def test_a_slow_subscriber_whose_events_are_gone_is_reset(
-    database: SqliteDatabase, log: EventLog, monkeypatch: pytest.MonkeyPatch
+    database: Database, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "QUEUE_CAP", 2)
 
@@ -176,7 +176,7 @@ async def test_a_slow_subscriber_whose_events_are_gone_is_reset(
         assert numbers(await take(watch, 1)) == [10]
 
 
-async def test_deltas_are_joined_and_stay_before_what_follows_them(database: SqliteDatabase, log: EventLog) -> None:
+async def test_deltas_are_joined_and_stay_before_what_follows_them(database: Database, log: EventLog) -> None:
     async with log.subscribe(last_id=None) as watch:
         await database.run(note, log, 0)
         await take(watch, 1)
@@ -202,7 +202,7 @@ async def test_a_reader_who_comes_late_gets_the_partial_text_once(log: EventLog)
     assert [(event.type, event.data["text"]) for event in found] == [("snapshot", "Hello"), ("delta", "!")]
 
 
-async def test_a_restarted_try_replaces_the_partial(log: EventLog, database: SqliteDatabase) -> None:
+async def test_a_restarted_try_replaces_the_partial(log: EventLog, database: Database) -> None:
     async with log.subscribe(last_id=None) as watch:
         await database.run(note, log, 0)
         await take(watch, 1)
@@ -217,7 +217,7 @@ async def test_a_restarted_try_replaces_the_partial(log: EventLog, database: Sql
     ]
 
 
-async def test_a_stored_message_ends_its_partial(database: SqliteDatabase, log: EventLog) -> None:
+async def test_a_stored_message_ends_its_partial(database: Database, log: EventLog) -> None:
     def store(tx: Transaction) -> None:
         log.append(tx, "message", {"messageId": "7"}, session_id=None, session_key=KEY)
 
@@ -229,7 +229,7 @@ async def test_a_stored_message_ends_its_partial(database: SqliteDatabase, log: 
         assert [event.type for event in await take(watch, 1)] == ["idle"]
 
 
-async def test_waiting_may_be_cancelled_without_loss(database: SqliteDatabase, log: EventLog) -> None:
+async def test_waiting_may_be_cancelled_without_loss(database: Database, log: EventLog) -> None:
     async with log.subscribe(last_id=None) as watch:
         for number in range(20):
             with pytest.raises(TimeoutError):
@@ -246,11 +246,11 @@ async def test_closing_ends_every_subscription(log: EventLog) -> None:
 
         waiting = asyncio.create_task(drain())
         await asyncio.sleep(0)
-        log.close()
-        assert await asyncio.wait_for(waiting, 5) == []
+        await log.close()
+        assert await asyncio.wait_for(waiting, 30) == []
 
 
-async def test_prune_keeps_a_day_and_always_the_newest(database: SqliteDatabase, log: EventLog) -> None:
+async def test_prune_keeps_a_day_and_always_the_newest(database: Database, log: EventLog) -> None:
     def fill(tx: Transaction) -> None:
         for number in range(1, 6):
             note(tx, log, number)
@@ -270,7 +270,7 @@ async def test_prune_keeps_a_day_and_always_the_newest(database: SqliteDatabase,
 
 
 async def test_prune_keeps_a_hundred_thousand(
-    database: SqliteDatabase, log: EventLog, monkeypatch: pytest.MonkeyPatch
+    database: Database, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "KEPT_ROWS", 100)
 

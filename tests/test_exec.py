@@ -34,7 +34,7 @@ def written(file: Path) -> list[int] | None:
 
 async def until_written(file: Path) -> list[int]:
     """The process ids that a command has written, once they are there."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (pids := written(file)) is None:  # noqa: ASYNC110 - another process writes it, and tells nobody
             await asyncio.sleep(0.01)
     return pids

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.sqlite import SqliteDatabase
+from gateway.store.database import Database
 from gateway.tools import processes
 from gateway.tools.command import MARK
 from gateway.tools.processes import StoreLedger, kill_survivors, recorded_groups
@@ -25,7 +25,7 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-async def database(world: World) -> AsyncIterator[SqliteDatabase]:
+async def database(world: World) -> AsyncIterator[Database]:
     opened = open_database(world.state)
     yield opened
     await opened.close()
@@ -75,9 +75,7 @@ async def test_survivors_are_killed_at_the_next_start(world: World) -> None:
         await database.close()
 
 
-async def test_a_number_that_is_used_again_is_left_alone(
-    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_number_that_is_used_again_is_left_alone(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger = await asyncio.create_subprocess_exec("sleep", "604", start_new_session=True)
     marked = await asyncio.create_subprocess_exec("sleep", "605", start_new_session=True, env={MARK: "1", **os.environ})
     try:

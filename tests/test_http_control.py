@@ -34,7 +34,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def idle(house: House, key: str = KEY) -> dict[str, Any]:
     """Waits until a session has nothing to do, and returns it."""
-    async with asyncio.timeout(10), house.gateway.events.subscribe(last_id=0) as watch:
+    async with asyncio.timeout(30), house.gateway.events.subscribe(last_id=0) as watch:
         while True:
             session = (await house.get(f"/api/sessions/{key}")).json
             if session["idle"]:
@@ -275,7 +275,7 @@ async def test_posts_that_did_not_arrive_are_listed_retried_and_dropped(house: H
     assert (listed["id"], listed["state"], listed["error"]) == (post.id, "failed", "chat not found")
     assert listed["route"]["channel"] == "gone"
     assert (await house.post(f"/api/outbox/{post.id}/retry")).json["state"] == "pending"
-    async with asyncio.timeout(5), house.gateway.events.subscribe(last_id=0) as watch:
+    async with asyncio.timeout(30), house.gateway.events.subscribe(last_id=0) as watch:
         while (await anext(watch)).data.get("state") != "failed":
             pass
     assert (await house.post(f"/api/outbox/{post.id}/drop")).json["state"] == "dropped"
@@ -289,7 +289,7 @@ async def test_posts_that_did_not_arrive_are_listed_retried_and_dropped(house: H
 async def test_questions_are_listed_and_answered_once(house: House) -> None:
     where = Call("s", KEY, "main", 1, 0, Route("api", "default", KEY))
     asking = asyncio.create_task(house.gateway.approvals.ask(where, Question("exec", "rm x", "rm *")))
-    async with asyncio.timeout(5), house.gateway.events.subscribe(last_id=0) as watch:
+    async with asyncio.timeout(30), house.gateway.events.subscribe(last_id=0) as watch:
         while (await anext(watch)).type != "approval":
             pass
     found = (await house.get("/api/approvals")).json["approvals"]

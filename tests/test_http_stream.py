@@ -34,7 +34,7 @@ class Reader:
 
     async def next(self) -> Event:
         """The next event."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 line = (await self._response.content.readline()).decode().rstrip("\n")
                 self.lines.append(line)
@@ -138,7 +138,7 @@ async def test_silence_is_filled_and_carries_the_position(house: House, monkeypa
     async with reading(house, session=KEY) as reader:
         await house.gateway.database.run(note, house, "agent:main:other", 1)
         waiting = asyncio.create_task(reader.next())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while reader.lines.count(": keep-alive") < 3:
                 await asyncio.wait({waiting}, timeout=0.01)
         await house.gateway.database.run(note, house, KEY, 2)

@@ -187,7 +187,7 @@ async def test_a_callback_that_breaks_keeps_nobody_waiting(database: SqliteDatab
         tx.after_commit(broken)
         return put(tx, "stored")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await database.run(unit) == "stored"
     assert [str(each) for each in complaints] == ["callback"]
 

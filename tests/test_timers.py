@@ -7,7 +7,7 @@ import time
 
 from gateway.timers import Alarm
 
-SOON_SECONDS = 5.0
+SOON_SECONDS = 20.0
 
 
 class Table:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.approvals import Approval, ApprovalBook, ApprovalError, Call, State, of_call
-from gateway.store.database import Transaction
-from gateway.store.sqlite import SqliteDatabase
+from gateway.store.database import Database, Transaction
 from gateway.tools.base import Question
 from tests.support.tools import ROUTE, World, open_database
 
@@ -19,7 +18,7 @@ QUESTION = Question("exec", "git push", "git push")
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
     opened = open_database(tmp_path)
     yield opened
     await opened.close()
@@ -37,10 +36,10 @@ class Notices:
         tx.after_commit(lambda: self._queue.put_nowait(approval))
 
     async def next(self) -> Approval:
-        return await asyncio.wait_for(self._queue.get(), 5)
+        return await asyncio.wait_for(self._queue.get(), 30)
 
 
-async def test_allowed_once(database: SqliteDatabase) -> None:
+async def test_allowed_once(database: Database) -> None:
     notices = Notices()
     book = ApprovalBook(database, notify=notices)
     asking = asyncio.create_task(book.approver(CALL).ask(QUESTION))
@@ -59,7 +58,7 @@ async def test_allowed_once(database: SqliteDatabase) -> None:
         await book.decide(99, allowed=False, by="x")
 
 
-async def test_always_extends_the_list_of_that_agent_alone(database: SqliteDatabase) -> None:
+async def test_always_extends_the_list_of_that_agent_alone(database: Database) -> None:
     notices = Notices()
     book = ApprovalBook(database, notify=notices)
     for index in range(2):  # the second time it is known already
@@ -72,7 +71,7 @@ async def test_always_extends_the_list_of_that_agent_alone(database: SqliteDatab
     assert await book.patterns("other") == ()
 
 
-async def test_denied_and_nothing_learned(database: SqliteDatabase) -> None:
+async def test_denied_and_nothing_learned(database: Database) -> None:
     notices = Notices()
     book = ApprovalBook(database, notify=notices)
     asking = asyncio.create_task(book.ask(CALL, QUESTION))
@@ -82,7 +81,7 @@ async def test_denied_and_nothing_learned(database: SqliteDatabase) -> None:
     assert await book.patterns("main") == ()
 
 
-async def test_nobody_answers(database: SqliteDatabase) -> None:
+async def test_nobody_answers(database: Database) -> None:
     notices = Notices()
     book = ApprovalBook(database, notify=notices, expire_seconds=0.05)
     decision = await book.ask(CALL, QUESTION)
@@ -93,7 +92,7 @@ async def test_nobody_answers(database: SqliteDatabase) -> None:
         await book.decide(question.id, allowed=True, by="me")
 
 
-async def test_nobody_can_answer(database: SqliteDatabase) -> None:
+async def test_nobody_can_answer(database: Database) -> None:
     book = ApprovalBook(database, answerable=lambda _route: False)
     for route in (ROUTE, None):
         decision = await book.ask(Call("s1", "agent:main:main", "main", 2, 0, route), QUESTION)
@@ -101,7 +100,7 @@ async def test_nobody_can_answer(database: SqliteDatabase) -> None:
     assert await database.read(of_call, "s1", 2, 0) is None
 
 
-async def test_a_restarted_turn_finds_its_question_again(database: SqliteDatabase) -> None:
+async def test_a_restarted_turn_finds_its_question_again(database: Database) -> None:
     notices = Notices()
     before = asyncio.create_task(ApprovalBook(database, notify=notices).ask(CALL, QUESTION))
     question = await notices.next()
@@ -118,7 +117,7 @@ async def test_a_restarted_turn_finds_its_question_again(database: SqliteDatabas
     assert (await ApprovalBook(database).ask(CALL, QUESTION)).allowed  # the answer came, then the process died
 
 
-async def test_a_question_that_expired_while_nothing_ran_is_denied(database: SqliteDatabase) -> None:
+async def test_a_question_that_expired_while_nothing_ran_is_denied(database: Database) -> None:
     notices = Notices()
     book = ApprovalBook(database, notify=notices, expire_seconds=0)
     task = asyncio.create_task(book.ask(CALL, QUESTION))
@@ -129,7 +128,7 @@ async def test_a_question_that_expired_while_nothing_ran_is_denied(database: Sql
     assert not (await ApprovalBook(database).ask(CALL, QUESTION)).allowed
 
 
-async def test_a_stopped_session_withdraws_its_questions(database: SqliteDatabase) -> None:
+async def test_a_stopped_session_withdraws_its_questions(database: Database) -> None:
     notices = Notices()
     book = ApprovalBook(database, notify=notices)
     asking = asyncio.create_task(book.ask(CALL, QUESTION))
@@ -140,7 +139,7 @@ async def test_a_stopped_session_withdraws_its_questions(database: SqliteDatabas
         await book.decide(question.id, allowed=True, by="me")
 
 
-async def test_exec_asks_and_learns(database: SqliteDatabase, tmp_path: Path) -> None:
+async def test_exec_asks_and_learns(database: Database, tmp_path: Path) -> None:
     notices = Notices()
     book = ApprovalBook(database, notify=notices)
     world = World(tmp_path / "state", {"tools": {"exec": {"sandbox": "off"}}})

@@ -28,11 +28,14 @@ NAME = "slack"
 STATUS_SECONDS = 60.0
 """How often the status is set again while a turn lasts."""
 STREAM_SECONDS = 0.7
+STREAM_AFTER_SECONDS = 0.4
+"""Slack allows twenty streams a minute to be begun, and many more posts."""
 NOTHING = "(nothing)"
 """What stands for blanks, which Slack doesn't take."""
 CAPABILITIES = Capabilities(
     streaming=True,
     stream_seconds=STREAM_SECONDS,
+    stream_after=STREAM_AFTER_SECONDS,
     tasks=True,
     edits=True,
     threads=True,

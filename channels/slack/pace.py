@@ -32,14 +32,15 @@ class Pace:
         return self._next.get(channel, 0.0) > time.monotonic()
 
     def wait(self, channel: str, post_id: int) -> float:
-        """Seconds until a post may go; 0: now."""
+        """Seconds until a post may go, at a time that is its own from then on; 0: now."""
         now = time.monotonic()
         at = self._times.pop(post_id, None)
         if at is None:
-            at = self._next.get(channel, 0.0)
-            if at <= now:
+            free = self._next.get(channel, 0.0)
+            if free + SPACE_SECONDS <= now:  # nobody waits any more
                 self._next.pop(channel, None)
                 return 0.0
+            at = max(free, now)
             self._next[channel] = at + SPACE_SECONDS
         if at - now <= EARLY_SECONDS:
             return 0.0

@@ -95,17 +95,22 @@ class Posts:
 
     async def _send(self, post: Post) -> str:
         chat = post.route.chat
-        if (seconds := self._pace.wait(chat, post.id)) > 0:
-            raise DeliveryError("Slack has asked for a pause in this channel", retry_after=seconds)
+        self._wait_for_turn(post)
         where: Payload = {"channel": chat, "thread_ts": post.route.thread, "metadata": post_metadata(post)}
         try:
             answer = await self._readable("chat_postMessage", post, unfurl_links=False, **where)
         except DeliveryError as error:
             if error.code == PAUSE:
                 self._pace.pause(chat, error.retry_after or 0.0)
+                self._wait_for_turn(post)
             raise
         await self._in_place(post.route, str(answer["ts"]), _thread_of(answer))
         return str(answer["ts"])
+
+    def _wait_for_turn(self, post: Post) -> None:
+        """Puts a post off while others wait in its channel."""
+        if (seconds := self._pace.wait(post.route.chat, post.id)) > 0:
+            raise DeliveryError("Slack has asked for a pause in this channel", retry_after=seconds)
 
     async def _replace(self, post: Post, ts: str) -> str:
         """Turns a message into what the post says."""
@@ -181,14 +186,10 @@ class Posts:
     async def stream(self, post: Post) -> Live:
         """See `Channel.stream`: a new stream, or edits of the message that one before a crash has left."""
         channel, thread = post.route.chat, post.route.thread
-        replaces = post.replaces
-        if replaces is None and post.recovered:
-            found = await self._finder.arrived(post, self._live.__contains__)
-            replaces = found.ts if found else None
-        if replaces is not None:
-            if await self._streams(post, replaces):
-                await self._stop(post.route, replaces, post_metadata(post))
-            live = self._live[replaces] = Edits(self._api, channel, replaces, self._names, post_metadata(post))
+        if (known := post.replaces) is not None:
+            if await self._streams(post, known):
+                await self._stop(post.route, known, post_metadata(post))
+            live = self._live[known] = Edits(self._api, channel, known, self._names, post_metadata(post))
             return live
         user, team = self._recipients.get(post.route, ("", ""))
         if thread is None or (not user and not channel.startswith("D")):

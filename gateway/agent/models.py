@@ -122,7 +122,7 @@ class Models:
             on_retry: gets a sentence before each wait and before each fallback. When it is called, all text
                 that `on_delta` has had so far is void: the answer begins anew.
             fallbacks: models that may answer where the first one can't.
-            admit: is asked before each model; a fallback that it refuses is passed over.
+            admit: is asked before each model. A fallback that it refuses is passed over; the first model isn't.
 
         Returns:
             The answer, and the model that gave it.
@@ -136,23 +136,26 @@ class Models:
         failures: list[ModelError] = []
         unpaid: list[BudgetExhausted] = []
         for place, model in enumerate(models):
+            following = models[place + 1 : place + 2]
             try:
-                asked = request if place == 0 else _for_model(request, model)
-                if admit:
-                    asked = replace(asked, max_tokens=await admit(model))
-                reply = await self._persist(asked, on_delta, on_retry, has_next=place + 1 < len(models))
+                asked = await _admitted(request, model, admit)
+                reply = await self._persist(asked, on_delta, on_retry, has_next=bool(following))
             except ContextWindowExceededError:
                 raise
-            except BudgetExhausted as error:
+            except _NotAdmitted as refused:
                 if place == 0:
-                    raise
-                unpaid.append(error)
+                    raise refused.reason from None
+                problem = refused.reason
             except ModelError as error:
-                failures.append(error)
-                if on_retry and place + 1 < len(models):
-                    await on_retry(f"{error}; asking {models[place + 1].name} instead")
+                problem = error
             else:
                 return reply, model
+            if isinstance(problem, ModelError):
+                failures.append(problem)
+            else:
+                unpaid.append(problem)
+            if on_retry and following:
+                await on_retry(f"{problem}; asking {following[0].name} instead")
         raise unpaid[0] if unpaid and len(failures) == 1 else failures[0]
 
     async def close(self) -> None:
@@ -188,6 +191,25 @@ class Models:
             if api not in self._clients:
                 self._clients[api] = await asyncio.to_thread(_MAKERS[api])
             return self._clients[api]
+
+
+class _NotAdmitted(Exception):
+    """A model may not be asked."""
+
+    def __init__(self, reason: ModelError | BudgetExhausted) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+async def _admitted(request: ModelRequest, model: ModelRef, admit: Admit | None) -> ModelRequest:
+    """The request as a model is to get it."""
+    asked = request if model is request.model else _for_model(request, model)
+    if admit is None:
+        return asked
+    try:
+        return replace(asked, max_tokens=await admit(model))
+    except (ModelError, BudgetExhausted) as reason:
+        raise _NotAdmitted(reason) from reason
 
 
 def _client_name(ref: ModelRef) -> str:

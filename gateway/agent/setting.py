@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from gateway.agent.clock import RunClock
 from gateway.agent.messages import ModelRef, ThinkingLevel
@@ -25,7 +25,7 @@ from gateway.store.database import Database, Transaction
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
 from gateway.tools import policy
-from gateway.tools.base import Approver, Decision, Question, ToolContext
+from gateway.tools.base import Approver, Decision, Question, Tool, ToolContext
 from gateway.tools.processes import StoreLedger
 
 PROMPT_TOKENS = 3_000
@@ -58,6 +58,16 @@ class Setting:
         return None if budget is None else round(budget * 1_000_000)
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Toolsets, and what they were made of. Another configuration makes new ones, and so do other tools: those of MCP
+    servers come and go."""
+
+    config: Config
+    tools: Mapping[str, Tool[Any]]
+    toolsets: dict[tuple[object, ...], Toolset]
+
+
 class Settings:
     """Resolves settings."""
 
@@ -75,8 +85,7 @@ class Settings:
         self._posting = posting
         self._approvals = approvals
         self._files = WorkspaceFiles()
-        self._toolsets: dict[tuple[object, ...], Toolset] = {}
-        self._toolsets_of: Config | None = None
+        self._made: _Made | None = None
 
     def of(self, session: Session, run: Run | None) -> Setting | str:
         """The setting of a session, or a sentence that says why it can't work."""
@@ -100,27 +109,29 @@ class Settings:
 
     def toolset(self, session: Session, run: Run | None) -> Toolset:
         """The tools of a session."""
-        config = self._config()
-        if config is not self._toolsets_of:
-            self._toolsets, self._toolsets_of = {}, config
-        denied = self.denied(session, run)
+        config, tools, made = self._config(), self._registry.tools, self._made
+        if made is None or made.config is not config or made.tools is not tools:
+            made = self._made = _Made(config, tools, {})
+        denied = self._denied(made, session, run)
         key = (session.agent_id, session.owned, denied)
-        found = self._toolsets.get(key)
+        found = made.toolsets.get(key)
         if found is None:
-            grant = policy.grant(self._registry.tools.values(), config, config.agent(session.agent_id))
+            grant = policy.grant(tools.values(), config, config.agent(session.agent_id))
             allowed = grant.of(owner=session.owned, denied=denied)
-            found = self._toolsets[key] = Toolset.of(self._registry.tools, allowed)
+            found = made.toolsets[key] = Toolset.of(tools, allowed)
         return found
 
-    def denied(self, session: Session, run: Run | None) -> frozenset[str]:
+    def _denied(self, made: _Made, session: Session, run: Run | None) -> frozenset[str]:
         """Tools that a session doesn't get whatever its agent's policy says."""
         if run is None or run.kind not in self._registry.run_kinds:
             return frozenset()
-        kind = self._registry.run_kinds[run.kind]
-        denied = kind.denied_tools(self._config(), session) | frozenset(run.denied_tools or ())
+        config, tools = made.config, made.tools
+        denied = self._registry.run_kinds[run.kind].denied_tools(config, session) | frozenset(run.denied_tools or ())
+        named = (*(run.allowed_tools or ()), *(config.tools.subagents.tools.allow or ()))
+        denied |= policy.unnamed(tools.values(), named)
         if run.allowed_tools is None:
             return denied
-        return denied | (frozenset(self._registry.tools) - policy.matching(self._registry.tools, run.allowed_tools))
+        return denied | (frozenset(tools) - policy.matching(tools, run.allowed_tools))
 
     def sections(self, tx: Transaction, session: Session, run: Run | None) -> list[str]:
         """Unit of work: what plugins add to a conversation's system prompt. Of a run's prompt only its kind says."""
@@ -180,7 +191,7 @@ class Settings:
             call_index=index,
             run_id=run.id if run else None,
             fence=session.fence,
-            processes=StoreLedger(self._database, session.id),
+            processes=StoreLedger(self._database, session.id, self._registry.gateway.instance),
             approver=_ClockedApprover(
                 self._approvals.approver(
                     Call(session.id, session.key, session.agent_id, seq, index, route, run.id if run else None)

@@ -101,6 +101,8 @@ class Steps:
         session = sessions.claim(tx, session_id, self.instance)
         if session is None:
             return None
+        held = (session.id, session.fence)
+        tx.after_commit(lambda: self.lanes.holds(*held))
         if session.kind == "job":
             return self.jobs.begin(tx, session)
         run = runs.find(tx, session.run_id) if session.run_id else None
@@ -151,6 +153,7 @@ class Steps:
     ) -> Message:
         """Stores an answer that asks for tools, before any of them runs."""
         session = sessions.owned(tx, session_id, fence)
+        runs.hold_chain(tx, session.run_id)
         run = self._tick(tx, session, spent.active_ms)
         message = self._store(tx, session, reply, model)
         usage.settle(tx, session, run, reply.usage, spent.reservation)
@@ -175,7 +178,8 @@ class Steps:
         self, tx: Transaction, session_id: str, fence: int, reply: ModelReply, model: ModelRef, spent: Spent
     ) -> Final:
         """Stores an answer without calls: ends the turn, and with it perhaps the run."""
-        session = sessions.owned(tx, session_id, fence)
+        session = sessions.owned(tx, session_id, fence, ends=True)
+        runs.hold_chain(tx, session.run_id)
         run = self._tick(tx, session, spent.active_ms)
         message = self._store(tx, session, reply, model)
         usage.settle(tx, session, run, reply.usage, spent.reservation)
@@ -194,6 +198,7 @@ class Steps:
         active_ms: int,
     ) -> None:
         """Ends the turn because it can't go on: a child's run ends with it, a main session's user is told why."""
+        sessions.hold_tree(tx, session_id)
         session = sessions.owned(tx, session_id, fence)
         run = self._tick(tx, session, active_ms)
         cut_off = "(not finished: the turn was ended; what it has done so far is unknown)"
@@ -244,11 +249,14 @@ class Steps:
         session = sessions.owned(tx, session_id, fence)
         self._tick(tx, session, active_ms)
         sessions.write(tx, session_id, fence, claimed_by=None)
+        self.lanes.enqueue(tx, session.lane, session_id, RESUMED)
 
     def stop_turn(self, tx: Transaction, session: Session, why: str) -> bool:
         """Ends a session's turn for somebody who doesn't own it; returns whether there was one."""
-        if session.turn_seq is None:
+        held = sessions.hold(tx, session.id) or session
+        if held.turn_seq is None:
             return False
+        session = held
         sessions.take_over(tx, session.id)
         transcript.close_open_calls(tx, session.id, None, f"({why})")
         transcript.append(tx, session.id, None, "user", "notice", f"({why})", route=session.turn_route)

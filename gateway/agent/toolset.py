@@ -7,7 +7,7 @@ outside, its text is redacted and capped, and then stored (spec/architecture.md,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,12 +51,17 @@ def may_run_again(tool: Tool[Any] | None) -> bool:
 class ToolRunner:
     """Runs calls."""
 
-    def __init__(self, database: Database, clean: Callable[[str], str]) -> None:
+    def __init__(
+        self, database: Database, clean: Callable[[str], str], check: Callable[[str, int], Awaitable[None]]
+    ) -> None:
         """
         Args:
             database: where results are stored.
             clean: takes known secrets out of a text.
+            check: is given session and fence before an effect on the outside world; raises `FenceLost` if the session
+                may be somebody else's by now.
         """
+        self._check = check
         self._database = database
         self._clean = clean
 
@@ -80,6 +85,7 @@ class ToolRunner:
             return await self._store(context, tool.on_bad_arguments(str(error)), decorate)
         if tool.apply is not None:
             return await self._run_store_tool(tool, arguments, context, decorate)
+        await self._check(context.session_id, context.fence)
         failpoints.hit(f"effect:{tool.name}")
         result = await _timed(tool, arguments, context)
         failpoints.hit(f"effected:{tool.name}")
@@ -90,7 +96,8 @@ class ToolRunner:
     ) -> Message:
         if tool.prepare is not None and (result := await tool.prepare(context, arguments)) is not None:
             return await self._store(context, result, decorate)
-        message = await self._database.run(self._apply, tool, arguments, context, decorate)
+        async with self._database.in_order(context.session_id):
+            message = await self._database.run(self._apply, tool, arguments, context, decorate)
         if message.error and tool.undo is not None:
             await tool.undo(context, arguments)
         return message

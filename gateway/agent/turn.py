@@ -43,7 +43,7 @@ class Parts:
     asker: Asker
     settings: Settings
     tools: ToolRunner
-    draining: Callable[[], bool]
+    draining: Callable[[str], bool]
     check_output: CheckOutput
 
 
@@ -122,7 +122,7 @@ class Turn:
             message, missing = self._open
             await self._run_calls(message, missing, recovered=True)
         boundary = self._first
-        while not self._parts.draining():
+        while not self._parts.draining(self._talk.session.id):
             if boundary is None:
                 boundary = await self._boundary()
             if boundary is None:

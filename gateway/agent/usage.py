@@ -104,6 +104,9 @@ def reserve(
         limits: what the call is measured against.
         before: a reservation that is given back in any case: its model hasn't answered.
     """
+    runs.hold_chain(tx, run_id)
+    if limits.agent_day_micro is not None and not tx.alone:
+        _spend(tx, session.agent_id, _day(tx.now))  # holds the day
     if before is not None:
         _move(tx, before, -1)
     run = runs.find(tx, run_id) if run_id else None
@@ -133,11 +136,13 @@ def reserve(
 
 def release(tx: Transaction, reservation: Reservation) -> None:
     """Gives a reservation back: the provider refused the call, it cost nothing."""
+    runs.hold_chain(tx, reservation.run_ids[0] if reservation.run_ids else None)
     _move(tx, reservation, -1)
 
 
 def settle(tx: Transaction, session: Session, run: Run | None, used: Usage, reservation: Reservation | None) -> None:
     """Puts a call's real usage in the place of its reservation."""
+    runs.hold_chain(tx, run.id if run else None)
     if reservation is not None:
         _move(tx, reservation, -1)
     tx.execute(_ADD, {"of_session": session.id, **runs.more_used(used)})

@@ -22,18 +22,21 @@ def main() -> None:
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
-    if command_of(arguments) == "start":
-        return _start(arguments)
+    if (command := command_of(arguments)) in ("start", "worker"):
+        return _serve(arguments, worker=command == "worker")
     from gateway.cli import app  # lazy: the gateway's process never imports typer
 
     return app.main(arguments)
 
 
-def _start(arguments: Sequence[str]) -> int:
+def _serve(arguments: Sequence[str], *, worker: bool) -> int:
     # Start-up is nothing but imports, and all they make stays: the collector would search it in vain, for 0.1 s.
     gc.disable()
-    from gateway.cli import start  # lazy: other commands need no gateway
+    if worker:
+        from gateway.cli.worker import main  # lazy: other commands need no gateway
+    else:
+        from gateway.cli.start import main  # lazy: as above
 
     gc.freeze()
     gc.enable()
-    return start.main(arguments)
+    return main(arguments)

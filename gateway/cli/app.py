@@ -23,6 +23,7 @@ from gateway.config.load import CONFIG_VARIABLE
 
 CORE: Mapping[str | None, str] = {
     "start": "gateway.cli.service",
+    "worker": "gateway.cli.service",
     "status": "gateway.cli.service",
     "reload": "gateway.cli.service",
     "init": "gateway.cli.service",
@@ -36,7 +37,9 @@ CORE: Mapping[str | None, str] = {
     "channels": "gateway.cli.channels",
     "pairing": "gateway.cli.channels",
     "backup": "gateway.cli.backup",
+    "db": "gateway.cli.db",
     "restore": "gateway.cli.backup",
+    "mcp": "gateway.cli.mcp",
 }
 """Core commands and the modules that hold them: only what was typed is imported, since some need the database's
 library. A module either registers its commands or is one group, `app`."""

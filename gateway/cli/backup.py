@@ -34,9 +34,13 @@ def backup_command(
     except (backup.BackupError, StoreError) as error:
         raise CliError(str(error)) from error
     if as_json:
-        print_json({"path": str(done.path), "bytes": done.bytes, "files": done.files})
+        print_json({"path": str(done.path), "bytes": done.bytes, "files": done.files, "databaseServer": done.server})
     else:
         print_text(f"Wrote {done.path} ({fmt.plural(done.files, 'file')}, {done.bytes / 1e6:.1f} MB)")
+        if done.server is not None:
+            print_text(
+                f"The database isn't in it: copy it with pg_dump before the files, from {done.server} (docs/scaling.md)"
+            )
 
 
 def restore_command(
@@ -59,7 +63,9 @@ def restore_command(
         print_json({"files": done.files, "createdAt": done.created_at, "database": database, "kept": kept})
         return
     print_text(f"Restored {fmt.plural(done.files, 'file')} of {done.created_at} into {here.paths.state}")
-    if done.database != here.paths.database:
+    if done.server is not None:
+        print_text(f"Its database isn't in it: restore the dump of {done.server} with pg_restore or psql")
+    elif done.database != here.paths.database:
         print_text(f"The database is {done.database} (database.url)")
     if done.kept:
         print_text(f"What was there before is in {done.kept}")

@@ -10,7 +10,7 @@ from gateway import __version__
 from gateway.cli import format as fmt
 from gateway.cli.context import FAILED, CliContext, CliError
 from gateway.cli.output import JsonFlag, print_fields, print_json, print_text
-from gateway.client.records import Status
+from gateway.client.records import Status, WorkerRecord
 from gateway.config import ConfigError
 from gateway.starter import Written, write_starter_files
 
@@ -21,10 +21,15 @@ def register(app: typer.Typer) -> None:
         app.command(command.__name__)(command)
     # Typed as a command it never comes here (see `cli.dispatch`); this line is for the list of commands.
     app.command("start", add_help_option=False)(start)
+    app.command("worker", add_help_option=False)(worker)
 
 
 def start() -> None:
     """Runs the gateway in the foreground."""
+
+
+def worker() -> None:
+    """Works on some lanes beside the gateway, on the same PostgreSQL database."""
 
 
 def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
@@ -87,6 +92,12 @@ def version(as_json: JsonFlag = False) -> None:
         print_text(f"laneway {__version__}")
 
 
+def _worker(worker: WorkerRecord) -> str:
+    lanes = ", ".join(worker.lanes)
+    most = f", {worker.concurrency} at once" if worker.concurrency else ""
+    return f"{worker.role} on {worker.host} (process {worker.pid}): {worker.running} running of {lanes}{most}"
+
+
 def _status_fields(status: Status) -> list[tuple[str, str]]:
     lanes = (
         f"{name} {lane.running}/{lane.cap}" + (f" (+{lane.waiting} waiting)" if lane.waiting else "")
@@ -99,6 +110,7 @@ def _status_fields(status: Status) -> list[tuple[str, str]]:
         ("Model", status.model + (" (scripted stand-in: no provider has a key)" if status.offline else "")),
         ("State", status.state),
         ("Lanes", ", ".join(lanes)),
+        *(("Worker", _worker(each)) for each in status.workers),
         ("Sessions", str(status.sessions)),
         ("Sub-agents", f"{status.active_runs} active"),
         ("Outbox", outbox),

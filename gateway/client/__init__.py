@@ -260,6 +260,17 @@ class ApiClient:
         """Ends a sign-in."""
         return await self._post(records.SignIn, f"/api/signins/{_part(signin_id)}/revoke")
 
+    # ---- mcp servers --------------------------------------------------------------------------------------------
+
+    async def mcp_servers(self) -> records.McpServerPage:
+        """The MCP servers whose tools the agents use."""
+        return await self._get(records.McpServerPage, "/api/mcp/servers")
+
+    async def mcp_approve(self, server: str, tool: str | None) -> records.McpApproved:
+        """Accepts what has changed of a tool, or of all of a server."""
+        body = {"server": server, **({"tool": tool} if tool else {})}
+        return await self._post(records.McpApproved, "/api/mcp/approve", body)
+
     # ---- requests ----------------------------------------------------------------------------------------------
 
     async def request(

@@ -52,6 +52,21 @@ class OutboxCounts(Record):
     failed: int = 0
 
 
+class WorkerRecord(Record):
+    """A process that works on sessions; there are none with SQLite, where the gateway is alone."""
+
+    id: str = ""
+    role: str = ""
+    host: str = ""
+    pid: int = 0
+    lanes: list[str] = []
+    concurrency: int = 0
+    """0: as much as the lanes allow."""
+    running: int = 0
+    started_at: str = ""
+    lease_until: str = ""
+
+
 class Status(Record):
     """`GET /api/status`."""
 
@@ -65,6 +80,7 @@ class Status(Record):
     """The scripted stand-in answers, because no provider has a key."""
     state: str = ""
     lanes: dict[str, LaneStats] = {}
+    workers: list[WorkerRecord] = []
     sessions: int = 0
     active_runs: int = 0
     outbox: OutboxCounts = OutboxCounts()
@@ -115,6 +131,47 @@ class Message(Record):
     tokens: Any = None
     cost_usd: float | None = None
     created_at: str | None = None
+
+
+class McpTool(Record):
+    """A tool of an MCP server."""
+
+    name: str = ""
+    """As agents know it."""
+    tool: str = ""
+    """As its server does."""
+    standing: str = ""
+    why: str | None = None
+    """Why it isn't used; None: it is."""
+    description: str = ""
+    new_description: str | None = None
+    schema_changed: bool = False
+
+
+class McpServer(Record):
+    """An MCP server whose tools the agents use."""
+
+    name: str = ""
+    transport: str = ""
+    state: str = ""
+    reason: str | None = None
+    title: str | None = None
+    restarts: int = 0
+    tools: list[McpTool] = []
+    faults: list[str] = []
+
+
+class McpServerPage(Record):
+    """`GET /api/mcp/servers`."""
+
+    servers: list[McpServer] = []
+
+
+class McpApproved(Record):
+    """`POST /api/mcp/approve`."""
+
+    text: str = ""
+    tools: list[str] = []
 
 
 class Run(Record):

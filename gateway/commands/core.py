@@ -65,7 +65,7 @@ async def _status(context: CommandContext, _rest: str) -> CommandReply:
     open_runs = await context.gateway.database.read(_open_runs, session)
     waiting = await context.gateway.database.read(inbox.pending, session.id, due=False)
     model = _model_name(context, session)
-    lanes = context.gateway.lanes.stats()
+    lanes = await context.gateway.database.read(context.gateway.lanes.stats)
     busy = "a turn is running" if session.turn_seq is not None else "idle"
     lines = [
         f"Session `{session.key}` · {busy} · {len(waiting)} waiting",

@@ -19,6 +19,7 @@ from gateway.config.agents import AgentsConfig
 from gateway.config.base import Name, Section
 from gateway.config.channels import Binding, ChannelsConfig
 from gateway.config.jobs import JobsConfig
+from gateway.config.mcp import McpConfig
 from gateway.config.names import ModelName, find_model
 from gateway.config.paths import Paths
 from gateway.config.problems import Locator
@@ -31,6 +32,7 @@ from gateway.config.server import (
     PluginsConfig,
     RetentionConfig,
     SessionConfig,
+    WorkersConfig,
 )
 from gateway.config.tools import ToolsConfig
 from gateway.config.tree import Shape, leaves
@@ -68,6 +70,7 @@ class Config(Section):
     messages: MessagesConfig = Field(default=MessagesConfig(), description="How messages are taken in.")
     session: SessionConfig = Field(default=SessionConfig(), description="How conversations are told apart.")
     jobs: JobsConfig = Field(default=JobsConfig(), description="Background work of every kind.")
+    mcp: McpConfig = Field(default=McpConfig(), description="MCP servers whose tools the agents may use.")
     channels: ChannelsConfig = Field(default=ChannelsConfig(), description="The platforms that people write on.")
     bindings: tuple[Binding, ...] = Field(
         default=(),
@@ -79,6 +82,7 @@ class Config(Section):
     )
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="Where the gateway listens.")
     database: DatabaseConfig = Field(default=DatabaseConfig(), description="Where everything is kept.")
+    workers: WorkersConfig = Field(default=WorkersConfig(), description="Several processes on one database.")
     retention: RetentionConfig = Field(
         default=RetentionConfig(), description="When what is archived is deleted for good."
     )

@@ -5,7 +5,7 @@ from gateway.config.positions import KeyPath
 from gateway.config.problems import path_text
 from gateway.config.tree import leaves
 
-_FIXED: tuple[KeyPath, ...] = (("gateway", "host"), ("gateway", "port"), ("database",), ("plugins",))
+_FIXED: tuple[KeyPath, ...] = (("gateway", "host"), ("gateway", "port"), ("database",), ("plugins",), ("workers",))
 """Takes effect at the next start: the socket, the database and the plugins are opened once."""
 _CONNECTION = frozenset(
     ("enabled", "mode", "botToken", "appToken", "signingSecret", "apiUrl", "apiRoot", "webhookUrl", "webhookSecret")

@@ -97,11 +97,24 @@ class DatabaseConfig(Section):
 
     url: Annotated[SecretStr, Field(min_length=1)] | None = Field(
         default=None,
-        description="`sqlite:///path/to/file.db`; unset: `laneway.db` in the state folder.",
+        description="`sqlite:///path/to/file.db` or `postgresql://user:password@host/name`; unset: `laneway.db` in the "
+        "state folder.",
     )
     durability: Literal["full", "process"] = Field(
         default="full",
         description="What was accepted survives a power cut, or only the death of the process (faster).",
+    )
+
+
+class WorkersConfig(Section):
+    """Several processes on one PostgreSQL database."""
+
+    lease_seconds: Annotated[Number, Field(ge=1, le=3600)] = Field(
+        default=30, description="Seconds after which a worker of another machine that gives no sign counts as dead."
+    )
+    gateway_lanes: tuple[Name, ...] | None = Field(
+        default=None,
+        description="Lanes that the gateway works on itself, beside `main`; unset: all, next to the workers.",
     )
 
 

@@ -14,18 +14,18 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from gateway.agent.resolve import default_model
 from gateway.config import Config, ConfigError, Paths, UnknownModel, load_config
+from gateway.doctor.findings import Finding as Finding
+from gateway.doctor.findings import Level as Level
+from gateway.doctor.mcp import mcp_servers
 from gateway.store.database import StoreError
 from gateway.store.lock import holder, is_held
 from gateway.store.migrate import HEAD, current
-from gateway.store.open import database_file
+from gateway.store.open import database_file, postgres_url
 from gateway.tools import sandbox
 
 OLDEST_PYTHON = (3, 11)
@@ -37,31 +37,6 @@ BAD_VERSIONS: Mapping[str, Mapping[str, str]] = {
     },
 }
 LOW_DISK_BYTES = 200 * 1024 * 1024
-
-
-class Level(StrEnum):
-    """How a finding counts."""
-
-    OK = "ok"
-    WARN = "warn"
-    """Works, but someone should know."""
-    FAIL = "fail"
-    """Doesn't work; the exit code is 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    part: str
-    level: Level
-    text: str
-    fix: str = ""
-    """What to do; empty where nothing is to be done."""
-
-    def data(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
 
 
 def examine(config_path: Path | None, paths: Paths, environ: Mapping[str, str]) -> tuple[list[Finding], Config | None]:
@@ -85,6 +60,7 @@ def examine(config_path: Path | None, paths: Paths, environ: Mapping[str, str]) 
         *binding(config),
         *children(config),
         *confinement(config),
+        *mcp_servers(config, environ),
     ]
     return findings, config
 
@@ -141,6 +117,9 @@ def _private(paths: Paths) -> list[tuple[Path, int]]:
 def database(paths: Paths, config: Config | None) -> Iterator[Finding]:
     """Whether the database is whole and of a version that this program knows."""
     part = "database"
+    if config is not None and (url := postgres_url(config)) is not None:
+        yield from _postgres(url)
+        return
     try:
         file = paths.database if config is None else database_file(config)
     except StoreError as error:
@@ -162,6 +141,17 @@ def database(paths: Paths, config: Config | None) -> Iterator[Finding]:
         yield Finding(part, Level.OK, f"{file.name}: schema {schema}; the next start brings it to {HEAD}")
     else:
         yield Finding(part, Level.OK, f"{file.name}: whole, schema {schema}, {file.stat().st_size / 1e6:.1f} MB")
+
+
+def _postgres(url: str) -> Iterator[Finding]:
+    try:
+        from gateway.doctor import postgres  # only with PostgreSQL: its driver may not be installed
+    except ImportError as error:
+        fix = "pip install 'laneway[postgres]'"
+        yield Finding("database", Level.FAIL, f"database.url names PostgreSQL, and {error.name} isn't installed", fix)
+        return
+    for level, text, fix in postgres.examine(url):
+        yield Finding("database", Level(level), text, fix)
 
 
 def lock(paths: Paths) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.http import admin, health, jobs, messages, openai, platforms, runs, sessions, signins, stream
+from gateway.http import admin, health, jobs, mcp, messages, openai, platforms, runs, sessions, signins, stream
 
 
 def routes() -> list[web.RouteDef]:
@@ -27,6 +27,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/runs/{id}/log", runs.show_log),
         *jobs.routes(),
         *signins.routes(),
+        *mcp.routes(),
         web.get("/api/commands", admin.list_commands),
         web.get("/api/outbox", admin.list_posts),
         web.post("/api/outbox/{id:[0-9]{1,18}}/retry", admin.retry_post),

@@ -16,7 +16,7 @@ from gateway.http.auth import scope
 from gateway.http.json import answer
 from gateway.http.keys import GATEWAY
 from gateway.metrics import CONTENT_TYPE
-from gateway.store import outbox, runs, sessions
+from gateway.store import outbox, runs, sessions, workers
 from gateway.store.database import Transaction
 from gateway.store.outbox import State
 from gateway.store.schema import approvals
@@ -40,7 +40,8 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """What the gateway measures, for Prometheus."""
-    page = request.app[GATEWAY].metrics.page()
+    gateway = request.app[GATEWAY]
+    page = gateway.metrics.page(await gateway.database.read(gateway.lanes.stats))
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
 
@@ -55,7 +56,7 @@ async def status(request: web.Request) -> web.Response:
             "waiting": lane.waiting,
             "oldestWaitSeconds": round(lane.oldest_wait_seconds, 3),
         }
-        for name, lane in gateway.lanes.stats().items()
+        for name, lane in (await gateway.database.read(gateway.lanes.stats)).items()
     }
     return answer(
         {
@@ -68,9 +69,28 @@ async def status(request: web.Request) -> web.Response:
             "offline": offline,
             "state": str(gateway.paths.state),
             "lanes": lanes,
+            "workers": await gateway.database.read(_workers),
             **await gateway.database.read(_counts),
         }
     )
+
+
+def _workers(tx: Transaction) -> list[dict[str, Any]]:
+    busy = workers.busy(tx)
+    return [
+        {
+            "id": each.id,
+            "role": each.role,
+            "host": each.host,
+            "pid": each.pid,
+            "lanes": list(each.lanes),
+            "concurrency": max(each.lanes.values(), default=0),
+            "running": busy.get(each.id, 0),
+            "startedAt": iso(each.started_at),
+            "leaseUntil": iso(each.lease_until),
+        }
+        for each in workers.listed(tx)
+    ]
 
 
 def _counts(tx: Transaction) -> dict[str, Any]:

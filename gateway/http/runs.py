@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,8 @@ async def list_runs(request: web.Request) -> web.Response:
 
     found, now = await gateway.database.read(page)
     following = cursor_after(found[-1].created_at, found[-1].id) if len(found) == query.limit else None
-    return answer({"runs": [run_json(gateway, run, now) for run in found], "next": following})
+    places = await gateway.database.read(gateway.lanes.positions, [run.session_id for run in found])
+    return answer({"runs": [run_json(gateway, run, now, places) for run in found], "next": following})
 
 
 async def show_run(request: web.Request) -> web.Response:
@@ -78,8 +79,9 @@ async def show_run(request: web.Request) -> web.Response:
         return run, runs.children(tx, run.session_id), tx.now
 
     run, children, now = await gateway.database.read(load)
-    below = [run_json(gateway, child, now) for child in children]
-    return answer({**run_json(gateway, run, now), "children": below})
+    places = await gateway.database.read(gateway.lanes.positions, [each.session_id for each in (run, *children)])
+    below = [run_json(gateway, child, now, places) for child in children]
+    return answer({**run_json(gateway, run, now, places), "children": below})
 
 
 async def show_log(request: web.Request) -> web.Response:
@@ -122,9 +124,9 @@ def run_of(tx: Transaction, text: str) -> Run:
     return found[0]
 
 
-def run_json(gateway: Gateway, run: Run, now: int) -> dict[str, Any]:
-    """A run as JSON, with what only this process knows: its place in the queue, what it is doing right now."""
-    found = stored_json(run, now, gateway.lanes.position(run.session_id))
+def run_json(gateway: Gateway, run: Run, now: int, places: Mapping[str, int]) -> dict[str, Any]:
+    """A run as JSON, with its session's place in the queue, and what only this process knows: what it is doing now."""
+    found = stored_json(run, now, places.get(run.session_id))
     activity = gateway.events.live.activity(run.session_key) if run.open else None
     if activity is not None:
         found["progress"] = activity.text or found["progress"]

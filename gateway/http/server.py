@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.http import control
+from gateway.http import control, mcp
 from gateway.http.auth import WAYS, Tokens, guard_caller, guard_host, own_token
 from gateway.http.cookies import by_cookie
 from gateway.http.keys import GATEWAY
@@ -93,13 +93,14 @@ class HttpServer:
         app[WAYS] = (Tokens(gateway.paths).way, by_cookie)
         app[ATTEMPTS] = Attempts()
         app[DESK] = Desk(gateway.database, gateway.events)
+        mcp.set_up(app)
         app.on_response_prepare.append(hide_unknown_errors)
         app.on_shutdown.append(self._end_streams)
         app.add_routes([*control.routes(), *gateway.registry.http_routes])
         return app
 
     async def _end_streams(self, _app: web.Application) -> None:
-        self._gateway.events.close()
+        await self._gateway.events.close()
 
     async def _listen(self, port: int, *, allow_other_port: bool) -> int:
         runner, host = self._runner, self._gateway.config.gateway.host

@@ -34,7 +34,7 @@ class Context:
         self.state: Mapping[str, Any] = dict(run.state or {})
         self.poked = asyncio.Event()
         """Set when something about the job has changed: it was paused, resumed, or has a message."""
-        self.processes = StoreLedger(database, session.id)
+        self.processes = StoreLedger(database, session.id, registry.gateway.instance)
         self._registry = registry
         self._database = database
         self._session = session

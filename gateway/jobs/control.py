@@ -226,6 +226,6 @@ class JobControl:
 
     def _may_send(self, tx: Transaction, owner: Owner, run: Run) -> bool:
         if owner.session is None:
-            return False
+            return find.visible(tx, owner, run)  # what he has submitted himself, or is below that
         asked = {run.requester_id, *(each.requester_id for each in runs.ancestors(tx, run))}
         return bool(asked & set(sessions.same_conversation(tx, owner.session)))

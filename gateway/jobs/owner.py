@@ -13,7 +13,7 @@ class Owner:
     """A caller."""
 
     name: str
-    """`cli`, `mcp:<token>`, `slack:U…`, `session:<key>`: what `submittedBy` says."""
+    """`cli`, `http:<token>` (over MCP as well), `slack:U…`, `session:<key>`: what `submittedBy` says."""
     operator: bool = False
     """Sees and may do everything."""
     session: Session | None = None
@@ -22,11 +22,17 @@ class Owner:
     """The run that lives in it."""
     route: str | None = None
     """Where an announcement is answered."""
+    guarded: bool = False
+    """May never submit a protected kind, operator or not: behind him is a model (MCP)."""
 
     @property
     def session_id(self) -> str:
         """Of whom the job is asked for; empty if of nobody who could read an announcement."""
         return self.session.id if self.session else ""
+
+    def scoped(self, key: str) -> str:
+        """An idempotency key of his: who isn't an operator can't meet somebody else's job under one."""
+        return key if self.operator else f"{self.name}/{key}"
 
 
 OPERATOR = Owner("operator", operator=True)

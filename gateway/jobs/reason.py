@@ -34,10 +34,10 @@ def _dependency(tx: Transaction, run: Run) -> str | None:
 
 
 def _lane(tx: Transaction, run: Run, lanes: Lanes) -> str | None:
-    lane = lanes.stats().get(run.lane)
+    lane = lanes.stats(tx).get(run.lane)
     if lane is None:
         return f"no_lane: {run.lane}"
     if lane.running < lane.cap:
         return None
-    position = lanes.position(run.session_id)
+    position = lanes.positions(tx, [run.session_id]).get(run.session_id)
     return f"lane_full: {position - 1 if position else jobs.ahead(tx, run)} ahead"

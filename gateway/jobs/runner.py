@@ -24,7 +24,6 @@ from gateway.plugins import Registry
 from gateway.store import runs, sessions
 from gateway.store.database import Database, Transaction
 from gateway.store.runs import Outcome, Run, Status
-from gateway.store.schema import sessions as sessions_table
 from gateway.store.sessions import FenceLost, Session
 
 UNAVAILABLE_SECONDS = 60.0
@@ -118,8 +117,9 @@ class Jobs:
 
     def _owned(self, tx: Transaction, unit: Callable[..., None], claimed: Claimed, active_ms: int, *more: Any) -> None:
         """Runs a part only if the job is still ours, with its active time booked."""
-        tx.lock(sessions_table, claimed.session.id)
-        sessions.owned(tx, claimed.session.id, claimed.session.fence)
+        if runs.count_open(tx, claimed.session.id) or claimed.run.on_child_fail == "fail_parent":
+            sessions.hold_tree(tx, claimed.session.id)
+        sessions.owned(tx, claimed.session.id, claimed.session.fence, ends=True)
         run = runs.tick(tx, claimed.run.id, active_ms) or claimed.run
         unit(tx, claimed.session, run, *more)
 

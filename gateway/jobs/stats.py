@@ -24,9 +24,9 @@ def stats(tx: Transaction, lanes: Lanes) -> dict[str, Any]:
         "kinds": [{**_camel(asdict(each)), **_flow(tx, each.kind)} for each in kinds],
         "lanes": {
             name: {"cap": lane.cap, "running": lane.running, "waiting": lane.waiting}
-            for name, lane in lanes.stats().items()
+            for name, lane in lanes.stats(tx).items()
         },
-        "wedged": _wedged(lanes),
+        "wedged": _wedged(tx, lanes),
         "divergent": _divergent(tx, kinds),
     }
 
@@ -36,10 +36,10 @@ def _flow(tx: Transaction, kind: str) -> dict[str, int]:
     return {"cameLastHour": came, "wentLastHour": went}
 
 
-def _wedged(lanes: Lanes) -> list[dict[str, str]]:
+def _wedged(tx: Transaction, lanes: Lanes) -> list[dict[str, str]]:
     """Lanes with work that waits and nothing that runs."""
     found: list[dict[str, str]] = []
-    for name, lane in lanes.stats().items():
+    for name, lane in lanes.stats(tx).items():
         if lane.waiting and not lane.running and lane.oldest_wait_seconds > WEDGED_SECONDS:
             text = f"{lane.waiting} wait in the queue {name} and nothing runs"
             found.append({"queue": name, "text": text, "command": f"laneway worker --lane {name}"})

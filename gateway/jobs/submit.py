@@ -7,7 +7,7 @@ fan-out.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -63,7 +63,9 @@ class Submitter:
         kind = self._kind(submission, owner)
         payload = self._payload(kind, submission)
         if submission.idempotency_key is not None:
-            known = jobs.by_key(tx, submission.idempotency_key)
+            key = owner.scoped(submission.idempotency_key)
+            submission = submission.model_copy(update={"idempotency_key": key})
+            known = jobs.by_key(tx, key)
             if known is not None:
                 return Submitted(_same(known, submission), coalesced=True)
         parent = find.job(tx, owner, submission.parent) if submission.parent else None
@@ -93,12 +95,11 @@ class Submitter:
             raise JobRefused(
                 f"there is no kind of job `{capped(submission.name, 60)}`; there are: {known}", field="name"
             )
-        if kind.protected and not owner.operator:
-            raise JobRefused(
-                f"only an operator may submit `{kind.name}` jobs (laneway jobs submit, or an operator's token)",
-                field="name",
-                status="permission_denied",
-            )
+        if kind.protected and (owner.guarded or not owner.operator):
+            how = "only an operator may submit `{0}` jobs (laneway jobs submit, or an operator's token)"
+            if owner.guarded:
+                how = "`{0}` jobs can't be submitted over MCP, where a model asks; an operator may: laneway jobs submit"
+            raise JobRefused(how.format(kind.name), field="name", status="permission_denied")
         if (why := kind.unavailable(self._registry.gateway.config)) is not None:
             raise JobRefused(why, field="name")
         return kind
@@ -167,7 +168,8 @@ class Submitter:
     ) -> Run:
         above = sessions.find(tx, parent.session_id) if parent else owner.session
         run_id = str(uuid.uuid4())
-        session = self._session(tx, kind, submission, above, run_id)
+        owned = above.owned if above else owner.operator
+        session = self._session(tx, kind, submission, above, run_id, owned=owned)
         label = submission.label or kind.name
         return runs.create(
             tx,
@@ -194,7 +196,7 @@ class Submitter:
         )
 
     def _session(
-        self, tx: Transaction, kind: JobKind, submission: Submission, above: Session | None, run_id: str
+        self, tx: Transaction, kind: JobKind, submission: Submission, above: Session | None, run_id: str, *, owned: bool
     ) -> Session:
         lane = submission.queue or kind.lane
         if lane not in self._registry.lanes:
@@ -210,7 +212,7 @@ class Submitter:
             parent_id=above.id if above else None,
             run_id=run_id,
             depth=above.depth + 1 if above else 1,
-            owned=above.owned if above else True,
+            owned=owned,
         )
 
     def _create_children(self, tx: Transaction, submission: Submission, owner: Owner, run: Run) -> None:
@@ -259,7 +261,7 @@ def _below(tx: Transaction, owner: Owner, parent: Run | None) -> Owner:
     if parent is None:
         return owner
     session = sessions.get(tx, parent.session_id)
-    return Owner(owner.name, owner.operator, session, parent, parent.route)
+    return replace(owner, session=session, run=parent, route=parent.route)
 
 
 def _payload(kind: JobKind, submission: Submission) -> Any:

@@ -6,7 +6,8 @@ tables, so that an item that comes twice, late or to the wrong worker is harmles
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,22 @@ class LaneStats:
     oldest_wait_seconds: float
 
 
+class Solitude(Protocol):
+    """Looks after a session that runs alone, because its process has died of it before."""
+
+    async def note(self, session_id: str | None) -> None:
+        """Remembers which session runs alone here, for the case that the process dies of it; None: none does now."""
+        ...
+
+    async def size(self, session_id: str) -> tuple[str, int] | None:
+        """Its lane, and how far its transcript has grown; None: it is gone."""
+        ...
+
+    def next_commit(self) -> asyncio.Future[None]:
+        """Is done when this process has committed something, so that a transcript may have grown."""
+        ...
+
+
 class Lanes(Protocol):
     """Named queues with concurrency caps. Per session at most one activation runs, per lane at most `cap`."""
 
@@ -45,6 +62,10 @@ class Lanes(Protocol):
         """Tells whoever works on a session that it is no longer his. The caller has raised its fence."""
         ...
 
+    def holds(self, session_id: str, fence: int) -> None:
+        """This process has claimed a session that it is activating, under this fence."""
+        ...
+
     def poke(self, tx: Transaction, session_id: str) -> None:
         """Tells whoever works on a session that something about it has changed: it was paused, or has a message."""
         ...
@@ -57,16 +78,57 @@ class Lanes(Protocol):
         """New caps, from a configuration reload. A lower cap starts nothing new and stops nothing."""
         ...
 
-    def stats(self) -> Mapping[str, LaneStats]:
-        """Every lane at this moment."""
+    def cap(self, lane: str) -> int:
+        """How many may run at once in a lane."""
         ...
 
-    def position(self, session_id: str) -> int | None:
-        """The session's place in its lane's queue, 1 for the next; None if it doesn't wait."""
+    def stats(self, tx: Transaction) -> Mapping[str, LaneStats]:
+        """Every lane at this moment, over all processes."""
         ...
 
-    def start(self, activate: Activate) -> None:
-        """Begins to start work."""
+    def positions(self, tx: Transaction, session_ids: Sequence[str]) -> Mapping[str, int]:
+        """The places of those of the sessions that wait in their lanes' queues, 1 for the next."""
+        ...
+
+    def unasked(self, tx: Transaction) -> list[tuple[str, str, bool]]:
+        """(id, lane, started) of the sessions that have something to do and that nobody has been asked for."""
+        ...
+
+    def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
+        """Frees the slots of a process that is dead; returns (id, lane) of the sessions that it was asked for."""
+        ...
+
+    def tidy(self, tx: Transaction) -> None:
+        """Every now and then: slots that nobody uses are freed."""
+        ...
+
+    def is_running(self, session_id: str) -> bool:
+        """Whether the session is being activated in this process."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """The process is about to stop."""
+        ...
+
+    def is_draining(self, session_id: str) -> bool:
+        """Whether the session's activation is to rest at its next boundary: the process is about to stop, or another
+        session is to run alone in it."""
+        ...
+
+    def start(self, activate: Activate, solitude: Solitude, suspects: Sequence[str] = ()) -> None:
+        """Begins to start work.
+
+        Args:
+            activate: works on a session.
+            solitude: is told which session runs alone.
+            suspects: sessions that were active at several deaths of the process; until `resume_alone` is through
+                with them nothing else is started here.
+        """
+        ...
+
+    async def resume_alone(self, suspects: Sequence[str]) -> None:
+        """Lets each of them be worked on with nothing beside it in its process, until it has grown or rests."""
         ...
 
     async def drain(self, seconds: float) -> None:

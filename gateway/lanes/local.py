@@ -11,10 +11,11 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.lanes.base import FRESH, Activate, LaneStats
+from gateway.lanes.base import FRESH, RESUMED, Activate, LaneStats, Solitude
+from gateway.store import sessions
 from gateway.store.database import Transaction
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class LocalLanes:
         self._unknown: set[str] = set()
         self._again: dict[str, tuple[str, int]] = {}
         self._activate: Activate | None = None
+        self._solitude: Solitude | None = None
         self._draining = False
         self._only: str | None = None
         self._on_start = on_start
@@ -67,6 +69,9 @@ class LocalLanes:
     def cancel(self, tx: Transaction, session_id: str) -> None:
         """See `Lanes.cancel`."""
         tx.after_commit(lambda: self._cancel(session_id))
+
+    def holds(self, session_id: str, fence: int) -> None:
+        """See `Lanes.holds`: here whoever activates a session holds it."""
 
     def poke(self, tx: Transaction, session_id: str) -> None:
         """See `Lanes.poke`."""
@@ -108,7 +113,11 @@ class LocalLanes:
             lane.cap = cap
             self._fill(lane, name)
 
-    def stats(self) -> Mapping[str, LaneStats]:
+    def cap(self, lane: str) -> int:
+        """See `Lanes.cap`."""
+        return self._lanes[lane].cap
+
+    def stats(self, tx: Transaction) -> Mapping[str, LaneStats]:
         """See `Lanes.stats`."""
         now = time.monotonic()
         return {
@@ -116,18 +125,20 @@ class LocalLanes:
                 lane.cap,
                 len(lane.running),
                 len(lane.waiting),
-                max((now - item.since for item in lane.waiting.values()), default=0.0),
+                max((now - item.since for item in list(lane.waiting.values())), default=0.0),
             )
             for name, lane in self._lanes.items()
         }
 
-    def position(self, session_id: str) -> int | None:
-        """See `Lanes.position`."""
+    def positions(self, tx: Transaction, session_ids: Sequence[str]) -> Mapping[str, int]:
+        """See `Lanes.positions`."""
+        found: dict[str, int] = {}
         for lane in self._lanes.values():
-            mine = lane.waiting.get(session_id)
-            if mine is not None:
-                return 1 + sum(1 for item in lane.waiting.values() if item < mine)
-        return None
+            for session_id in session_ids:
+                mine = lane.waiting.get(session_id)
+                if mine is not None:
+                    found[session_id] = 1 + sum(1 for item in list(lane.waiting.values()) if item < mine)
+        return found
 
     def restrict(self, session_id: str | None) -> None:
         """Starts nothing but this session until it is called with None."""
@@ -149,11 +160,56 @@ class LocalLanes:
             self._stirred.clear()
             await self._stirred.wait()
 
-    def start(self, activate: Activate) -> None:
+    def unasked(self, tx: Transaction) -> list[tuple[str, str, bool]]:
+        """See `Lanes.unasked`."""
+        return [each for each in sessions.unfinished(tx) if not self.is_running(each[0])]
+
+    def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
+        """See `Lanes.give_up`: the slots have gone with their process."""
+        return []
+
+    def tidy(self, tx: Transaction) -> None:
+        """See `Lanes.tidy`."""
+
+    def is_draining(self, session_id: str) -> bool:
+        """See `Lanes.is_draining`."""
+        return self._draining
+
+    def start(self, activate: Activate, solitude: Solitude, suspects: Sequence[str] = ()) -> None:
         """See `Lanes.start`."""
-        self._activate = activate
+        self._activate, self._solitude = activate, solitude
+        self._only = suspects[0] if suspects else None
         for name, lane in self._lanes.items():
             self._fill(lane, name)
+
+    async def resume_alone(self, suspects: Sequence[str]) -> None:
+        """See `Lanes.resume_alone`."""
+        try:
+            for session_id in suspects:
+                await self._resume_alone(session_id)
+        finally:
+            self.restrict(None)
+
+    async def _resume_alone(self, session_id: str) -> None:
+        begun = await self._solitude.size(session_id) if self._solitude else None
+        if self._solitude is None or begun is None:
+            return
+        lane, before = begun
+        await self._solitude.note(session_id)
+        self.restrict(session_id)
+        self.push(lane, session_id, RESUMED)
+        resting = asyncio.create_task(self.at_rest(session_id), name="alone")
+        try:
+            while not resting.done():
+                commit = self._solitude.next_commit()
+                now = await self._solitude.size(session_id)
+                if now is None or now[1] > before:
+                    break
+                await asyncio.wait([commit, resting], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            resting.cancel()
+            await asyncio.gather(resting, return_exceptions=True)
+        await self._solitude.note(None)
 
     async def drain(self, seconds: float) -> None:
         """See `Lanes.drain`."""

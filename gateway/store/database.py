@@ -5,6 +5,11 @@ A unit of work is a plain function `def append(tx, …)` that takes a `Transacti
 `await database.read(load, …)` executes it on a read-only connection beside the writer. What a unit wants to happen in
 this process once it is committed (wake a lane, show an event) it leaves with `tx.after_commit`.
 
+SQLite has one writer, so that a unit that reads, decides and writes is alone. PostgreSQL has many: a unit that relies
+on being alone takes a lock first (`tx.lock`, `tx.lock_name`, `sessions.hold`), which does nothing on SQLite; what is
+locked and why stands in docs/scaling.md. There a unit may also be run again from its start, after a deadlock or the
+loss of the connection: it must have no effect but through its transaction, or one that may be repeated.
+
 Survives a crash: everything for which `run` has returned.
 """
 
@@ -12,10 +17,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Table, func, select
+from sqlalchemy import Connection, CursorResult, Executable, Table
 from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
@@ -50,6 +56,10 @@ class Transaction:
         self.connection = connection
         self.now = now
         self.callbacks: list[Callable[[], None]] = []
+        self.kept: dict[str, Any] = {}
+        """What parts of the program gather in the course of this unit, by their names."""
+        self.last_words: list[Callable[[], None]] = []
+        """What is done right before the commit, in this transaction."""
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Executes one statement."""
@@ -64,22 +74,39 @@ class Transaction:
         """See `insert_into`."""
         return insert_into(table, self.dialect)
 
-    def lock(self, table: Table, row_id: str) -> None:
-        """Keeps others from changing a row until this unit is committed, where they could.
-
-        A unit that decides on what it has read takes the row's lock before it reads. On SQLite every unit is alone.
-        """
-        if self.dialect == "postgresql":
-            self.execute(select(table.c.id).where(table.c.id == row_id).with_for_update())
-
-    def lock_name(self, name: str) -> None:
-        """The same for something that has no row of its own."""
-        if self.dialect == "postgresql":
-            self.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
-
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Calls back on the event loop once this unit is committed, before its caller goes on; never if it fails."""
         self.callbacks.append(callback)
+
+    def before_commit(self, callback: Callable[[], None]) -> None:
+        """Calls back within this unit when all else in it is done: for what others should wait for as shortly as may
+        be."""
+        self.last_words.append(callback)
+
+    def conclude(self) -> None:
+        """Does what was left for the end; whoever executes the unit calls it before the commit."""
+        while self.last_words:
+            self.last_words.pop(0)()
+
+    @property
+    def alone(self) -> bool:
+        """No other unit that writes is under way, in any process."""
+        return self.dialect == "sqlite"
+
+    def lock(self, table: Table, *row_ids: str | int) -> None:
+        """Keeps others from changing rows until this unit is committed, where they could.
+
+        A unit that decides on what it has read takes the rows' locks before it reads; what was read of them earlier
+        must be read again. Several rows are locked from the top of their tree down (by `depth`), as everybody does.
+        On SQLite every unit is alone.
+        """
+
+    def lock_name(self, name: str) -> None:
+        """Keeps everybody else out who locks the same name, until the end of this unit."""
+
+    def advance(self, now: int) -> None:
+        """The clock has been read again, after a wait for a lock: what the one before has written isn't of later."""
+        self.now = max(self.now, now)
 
 
 class Database(Protocol):
@@ -111,6 +138,14 @@ class Database(Protocol):
 
     def next_commit(self) -> asyncio.Future[None]:
         """Is done when this process has committed its next unit, whosever it is: for who waits for a row to change."""
+        ...
+
+    def clock(self) -> float:
+        """The database's time now (milliseconds), as well as it is known without asking: to wait by."""
+        ...
+
+    def in_order(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Units that are run inside, under the same key, are executed in the order in which they were asked for."""
         ...
 
     async def close(self) -> None:

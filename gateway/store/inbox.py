@@ -15,7 +15,7 @@ from sqlalchemy import Executable, bindparam, func, select, update
 from gateway.routes import Route
 from gateway.store import rows
 from gateway.store.database import Transaction, insert_into
-from gateway.store.schema import inbox
+from gateway.store.schema import inbox, sessions
 
 Kind = Literal["user", "task", "announce", "steer", "send", "event", "child_done"]
 
@@ -68,7 +68,11 @@ def put(
     due_at: int | None = None,
     **fields: Any,
 ) -> tuple[Row, bool]:
-    """Accepts a row, or finds the one that was accepted under the same key; the flag says whether it is new."""
+    """Accepts a row, or finds the one that was accepted under the same key; the flag says whether it is new.
+
+    The session is held from here on: whoever is about to release it sees the row first (architecture, protocol 4).
+    """
+    tx.lock(sessions, session_id)
     row = {
         "session_id": session_id,
         "kind": kind,

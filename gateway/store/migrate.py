@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from gateway.store.database import StoreError
 from gateway.store.sqlite import connect, explain
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration that this program knows; a test compares it with the files."""
 
 _SCRIPTS = Path(__file__).parent / "migrations"
@@ -29,12 +29,7 @@ def migrate(file: Path) -> None:
     version = current(file)
     if version == HEAD:
         return
-    known = {path.name.split("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*.py")}
-    if version is not None and version not in known:
-        raise StoreError(
-            f"database {file}: its schema is `{version}`, this program knows up to `{HEAD}`: it was written by a newer "
-            "Laneway; update the program, or restore a backup that this version made"
-        )
+    refuse_newer(str(file), version)
     connection = connect(file)
     try:
         upgrade(connection)
@@ -67,7 +62,25 @@ def current(file: Path) -> str | None:
         raise explain(error, file) from error
 
 
-def upgrade(connection: Connection) -> None:
+def refuse_newer(database: str, version: str | None) -> None:
+    """Checks that this program knows a schema.
+
+    Args:
+        database: what to call it.
+        version: its schema; None: it is empty.
+
+    Raises:
+        StoreError: it doesn't.
+    """
+    known = {path.name.split("_")[0] for path in (_SCRIPTS / "versions").glob("[0-9]*.py")}
+    if version is not None and version not in known:
+        raise StoreError(
+            f"database {database}: its schema is `{version}`, this program knows up to `{HEAD}`: it was written by a "
+            "newer Laneway; update the program, or restore a backup that this version made"
+        )
+
+
+def upgrade(connection: Connection, begin: str = "begin immediate") -> None:
     """Runs every missing migration in one transaction."""
     # lazy: a start with nothing to migrate never loads it
     from alembic import command
@@ -76,7 +89,7 @@ def upgrade(connection: Connection) -> None:
     config = AlembicConfig()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    connection.exec_driver_sql("begin immediate")
+    connection.exec_driver_sql(begin)
     try:
         command.upgrade(config, "head")
     except BaseException:

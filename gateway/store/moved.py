@@ -15,7 +15,8 @@ from sqlalchemy import Column, Table, bindparam, func, literal, select, update
 from gateway.store.database import Transaction
 from gateway.store.schema import inbox, messages, meta, runs, sessions
 
-_KEY = "state"
+KEY = "state"
+"""Key in `meta` of the folder in which the stored paths are right."""
 _PATHS: tuple[Column[Any], ...] = (runs.c.transcript_path, sessions.c.cwd)
 _ATTACHMENTS: tuple[Table, ...] = (messages, inbox)
 
@@ -27,11 +28,11 @@ def follow(tx: Transaction, state: Path) -> bool:
         tx: the unit of work.
         state: the folder, absolute.
     """
-    noted = tx.execute(select(meta.c.value).where(meta.c.key == _KEY)).scalar()
+    noted = tx.execute(select(meta.c.value).where(meta.c.key == KEY)).scalar()
     if noted == str(state):
         return False
     before = noted or _guessed(tx)
-    new = tx.insert(meta).values(key=_KEY, value=str(state))
+    new = tx.insert(meta).values(key=KEY, value=str(state))
     tx.execute(new.on_conflict_do_update(index_elements=["key"], set_={"value": str(state)}))
     if before is None or before == str(state):
         return False

@@ -124,6 +124,7 @@ def find(tx: Transaction, post_id: int) -> Post | None:
 
 def get(tx: Transaction, post_id: int) -> Post:
     """The post with this id, which must exist."""
+    tx.lock(outbox, post_id)
     post = find(tx, post_id)
     if post is None:
         raise LookupError(f"no post {post_id} in the outbox; see `laneway outbox list`")

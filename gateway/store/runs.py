@@ -297,6 +297,17 @@ def ancestors(tx: Transaction, run: Run) -> list[Run]:
     return found
 
 
+def hold_chain(tx: Transaction, run_id: str | None) -> None:
+    """Holds a run and all above it, the uppermost first, as everybody does who counts on several of them."""
+    if tx.alone:
+        return
+    chain: list[str] = []
+    while run_id is not None:
+        chain.append(run_id)
+        run_id = tx.execute(select(runs.c.parent_run_id).where(runs.c.id == run_id)).scalar()
+    tx.lock(runs, *chain)
+
+
 def more_used(usage: Usage) -> dict[str, int | bool]:
     """What a call's usage adds to the counters of a run or a session, as the parameters of their updates."""
     return {

@@ -353,6 +353,7 @@ approvals = Table(
     Column("reason", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    _flag("heard"),
     UniqueConstraint("session_id", "assistant_seq", "call_index", name="approvals_one_per_call"),
     sqlite_autoincrement=True,
 )
@@ -384,8 +385,25 @@ processes = Table(
     Column("pgid", Integer, nullable=False),
     Column("started", Text, nullable=False),
     Column("boot_id", Text, nullable=False),
+    Column("worker_id", Text),
     sqlite_autoincrement=True,
 )
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_started", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("lanes", JSON, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+)
+"""The processes that work on sessions, each with one lease for all that it has claimed. Empty on SQLite."""
 
 idempotency = Table(
     "idempotency",
@@ -510,3 +528,22 @@ conversations = Table(
     Column("updated_at", BigInteger, nullable=False),
 )
 """Names that people have given to their conversations in the browser."""
+
+mcp_tools = Table(
+    "mcp_tools",
+    metadata,
+    Column("server", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("present", Boolean, nullable=False),
+    Column("fingerprint", Text),
+    Column("description", Text, nullable=False),
+    Column("input_schema", JSON, nullable=False),
+    Column("new_fingerprint", Text),
+    Column("new_description", Text),
+    Column("new_schema", JSON),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("approved_at", BigInteger),
+    Column("approved_by", Text),
+)
+"""Tools of MCP servers as they were accepted, and what has changed since."""

@@ -6,6 +6,7 @@ A session's `fence` is raised whenever its ownership changes; every write that d
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from gateway.store.database import Transaction
 from gateway.store.schema import inbox, runs, sessions
 
 Kind = Literal["main", "subagent", "job"]
+SUSPECT_AT = 2
+"""Deaths without growth after which a session is resumed alone (spec/subagents.md 23)."""
 
 
 class FenceLost(Exception):
@@ -133,6 +136,50 @@ def by_key(tx: Transaction, key: str) -> Session | None:
     return _one(tx, _BY_KEY, of_key=key)
 
 
+def hold(tx: Transaction, session_id: str) -> Session | None:
+    """The session, which nobody else changes until the end of this unit: neither its state nor its inbox."""
+    tx.lock(sessions, session_id)
+    return find(tx, session_id)
+
+
+def hold_by_key(tx: Transaction, key: str) -> Session | None:
+    """The session that a key names, held as by `hold`."""
+    while (found := by_key(tx, key)) is not None:
+        held = hold(tx, found.id)
+        if tx.alone or (held is not None and held.current):
+            return held
+    return None
+
+
+def hold_all(tx: Transaction, session_ids: Iterable[str]) -> None:
+    """Holds several sessions, the upper ones of a tree first: everybody who holds several does so in this order."""
+    tx.lock(sessions, *sorted(set(session_ids)))
+
+
+def hold_tree(tx: Transaction, session_id: str) -> None:
+    """Holds a session, all that were asked for below it and are open, and all above it: its end may concern them."""
+    if tx.alone:
+        return
+    above = _above(tx, session_id)
+    known: set[str] = set()
+    while (found := {session_id, *above, *_open(tx, subtree(tx, session_id))}) != known:
+        known = found  # what is held asks for nothing more: at last nothing has been added
+        hold_all(tx, found)
+
+
+def _above(tx: Transaction, session_id: str) -> list[str]:
+    found: list[str] = []
+    parent: str | None = session_id
+    while (parent := tx.execute(select(sessions.c.parent_id).where(sessions.c.id == parent)).scalar()) is not None:
+        found.append(parent)
+    return found
+
+
+def _open(tx: Transaction, session_ids: list[str]) -> list[str]:
+    found = select(sessions.c.id).where(sessions.c.id.in_(session_ids), sessions.c.closed.is_(False))
+    return [str(row[0]) for row in tx.execute(found)]
+
+
 def same_conversation(tx: Transaction, session: Session) -> list[str]:
     """Ids of the sessions that make up a conversation: after `/new` what the earlier ones asked for reports here."""
     if session.kind != "main":
@@ -165,18 +212,35 @@ def change(tx: Transaction, session_id: str, **fields: Any) -> None:
 def claim(tx: Transaction, session_id: str, instance: str) -> Session | None:
     """Takes a session for this process, raising its fence (spec/architecture.md, protocol 4).
 
-    Returns None if it may not run: paused, closed, set aside or gone.
+    Returns None if it may not run: paused, closed, set aside or gone; or if another process is at work on it, who
+    will see before he rests whatever has come meanwhile.
     """
+    if not tx.alone:
+        kin = tx.execute(select(sessions.c.kind, sessions.c.parent_id).where(sessions.c.id == session_id)).first()
+        if kin is not None and kin.kind == "job" and kin.parent_id is not None:
+            tx.lock(sessions, kin.parent_id, session_id)  # a job may end in the unit that claims it
+        held = hold(tx, session_id)
+        if held is None or held.claimed_by not in (None, instance):
+            return None
     return _one(tx, _CLAIM, of_session=session_id, owner=instance, now=tx.now)
 
 
-def owned(tx: Transaction, session_id: str, fence: int) -> Session:
-    """The session, if the fence still holds.
+def owned(tx: Transaction, session_id: str, fence: int, *, ends: bool = False) -> Session:
+    """The session, held as by `hold`, if the fence still holds.
+
+    Args:
+        tx: the unit of work.
+        session_id: which.
+        fence: the caller's.
+        ends: the unit may end its run, so that the session that is told of it is held first.
 
     Raises:
         FenceLost: it doesn't.
     """
-    session = find(tx, session_id)
+    if ends and not tx.alone:
+        above = tx.execute(select(sessions.c.parent_id).where(sessions.c.id == session_id)).scalar()
+        hold_all(tx, [session_id, *([above] if above else [])])
+    session = hold(tx, session_id)
     if session is None or session.fence != fence:
         raise FenceLost(f"session {session_id}: fence {fence} was taken over")
     return session
@@ -241,9 +305,36 @@ def subtree(tx: Transaction, session_id: str) -> list[str]:
     return [str(row[0]) for row in tx.execute(select(below.c.id))]
 
 
-def unfinished(tx: Transaction) -> list[tuple[str, str, bool]]:
-    """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first."""
-    found = tx.execute(_UNFINISHED, {"now": tx.now})
+def claims_of(tx: Transaction, worker: str, session_ids: list[str]) -> list[tuple[str, str]]:
+    """(id, lane) of those of the sessions that a process has claimed; they are held from here on."""
+    mine = select(sessions.c.id, sessions.c.lane).where(sessions.c.claimed_by == worker, sessions.c.id.in_(session_ids))
+    if not (found := tx.execute(mine).all()):
+        return []
+    tx.lock(sessions, *(str(row.id) for row in found))
+    return [(str(row.id), str(row.lane)) for row in tx.execute(mine).all()]
+
+
+def suspects(tx: Transaction, session_ids: list[str]) -> frozenset[str]:
+    """Those of the sessions that were active at several deaths of their process, and haven't grown since."""
+    if not session_ids:
+        return frozenset()
+    found = select(sessions.c.id).where(
+        sessions.c.id.in_(session_ids),
+        sessions.c.deaths >= SUSPECT_AT,
+        sessions.c.deaths_seq == sessions.c.next_seq,
+    )
+    return frozenset(str(row[0]) for row in tx.execute(found))
+
+
+def unfinished(tx: Transaction, *, unclaimed: bool = False) -> list[tuple[str, str, bool]]:
+    """(id, lane, started) of every session with a turn under way or something due in its inbox, oldest first.
+
+    Args:
+        tx: the unit of work.
+        unclaimed: only those that no process has claimed.
+    """
+    statement = _UNFINISHED.where(sessions.c.claimed_by.is_(None)) if unclaimed else _UNFINISHED
+    found = tx.execute(statement, {"now": tx.now})
     return [(str(row.id), str(row.lane), row.turn_seq is not None) for row in found]
 
 

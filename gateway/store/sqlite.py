@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from sqlalchemy.pool import NullPool
 
 from gateway import failpoints
 from gateway.store.database import StoreError, Transaction
+from gateway.store.units import call, name_of, settled
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -133,17 +135,25 @@ class SqliteDatabase:
         if self._closed:
             raise StoreError(f"database {self._file}: it is closed")
         job = _Job(
-            getattr(unit, "__name__", "unit"),
-            partial(_call, unit, args, kwargs),
+            name_of(unit),
+            partial(call, unit, args, kwargs),
             self._loop.create_future(),
             [],
         )
         self._jobs.put(job)
-        return await _settled(job.future)
+        return await settled(job.future)
 
     async def read(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Database.read`."""
-        return await self._loop.run_in_executor(self._readers, self._read, partial(_call, unit, args, kwargs))
+        return await self._loop.run_in_executor(self._readers, self._read, partial(call, unit, args, kwargs))
+
+    def clock(self) -> float:
+        """See `Database.clock`."""
+        return time.time() * 1000
+
+    def in_order(self, key: str) -> AbstractAsyncContextManager[None]:
+        """See `Database.in_order`: they always are."""
+        return nullcontext()
 
     def next_commit(self) -> asyncio.Future[None]:
         """See `Database.next_commit`."""
@@ -217,6 +227,7 @@ class SqliteDatabase:
             execute("savepoint unit")
         try:
             job.value = job.unit(tx)
+            tx.conclude()
             job.callbacks = tx.callbacks
         except BaseException as error:
             storage = isinstance(error, DBAPIError) and not isinstance(error, IntegrityError)
@@ -256,28 +267,6 @@ class SqliteDatabase:
         raw = self._connection.connection.driver_connection
         if isinstance(raw, sqlite3.Connection) and raw.in_transaction:
             raw.rollback()
-
-
-def _call(unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Transaction) -> T:
-    return unit(tx, *args, **kwargs)
-
-
-async def _settled(future: asyncio.Future[T]) -> T:
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.shield(future)
-        except asyncio.CancelledError as error:
-            if future.cancelled():
-                raise
-            cancelled = error
-        except BaseException:
-            if not future.done():
-                raise
-    if cancelled is not None:
-        future.exception()  # marks it as seen: the caller is cancelled either way
-        raise cancelled
-    return future.result()
 
 
 def _now() -> int:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -20,6 +20,7 @@ from gateway.agent.messages import ToolSpec
 from gateway.config import Agent, Config
 from gateway.routes import Route
 from gateway.store.database import Transaction
+from gateway.tools.lean import lean_schema
 
 MAX_RESULT_CHARS = 100_000
 """A longer result is cut in the middle with a visible mark before it is stored."""
@@ -138,6 +139,8 @@ class Tool(Generic[A]):
     timeout_seconds: float | None = 60.0
     """None: the tool keeps its own time."""
     owners_only: bool = False
+    by_name_only: bool = False
+    """Sub-agents have it only where a list names it in full: no pattern and no profile is enough."""
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
     """Parameters that people try → what to say of them (`timeoutSeconds` → `use runTimeoutSeconds`)."""
     on_bad_arguments: Callable[[str], ToolResult] = lambda text: ToolResult(text, error=True)
@@ -178,31 +181,3 @@ class Tool(Generic[A]):
         known = sorted(f.alias or n for n, f in self.args.model_fields.items())
         hint = self.renamed.get(name) or f"known are {', '.join(known)}"
         return f"unknown parameter `{name}` ({hint})"
-
-
-def lean_schema(args: type[BaseModel]) -> dict[str, Any]:
-    """A JSON Schema of the arguments without what costs tokens and tells a model nothing (titles, null branches)."""
-    schema = args.model_json_schema(by_alias=True)
-    definitions = schema.pop("$defs", {})
-    return _lean(schema, definitions)
-
-
-def _lean(node: object, definitions: Mapping[str, Any]) -> Any:
-    if isinstance(node, list):
-        return [_lean(item, definitions) for item in cast("list[object]", node)]
-    if not isinstance(node, dict):
-        return node
-    parts = cast("dict[str, Any]", node)
-    if "$ref" in parts:
-        return _lean(definitions[str(parts["$ref"]).rsplit("/", 1)[-1]], definitions)
-    lean: dict[str, Any] = {}
-    for key, value in parts.items():
-        if key == "properties":
-            lean[key] = {name: _lean(each, definitions) for name, each in value.items()}
-        elif key == "title" or (key == "default" and value is None):
-            continue
-        elif key == "anyOf" and len(kept := [each for each in value if each != {"type": "null"}]) == 1:
-            lean.update(_lean(kept[0], definitions))
-        else:
-            lean[key] = _lean(value, definitions)
-    return lean

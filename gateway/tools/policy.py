@@ -101,6 +101,22 @@ def matching(names: Iterable[str], entries: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name in names if any(fnmatchcase(name.casefold(), pattern) for pattern in patterns))
 
 
+def unnamed(tools: Iterable[Tool[Any]], entries: Iterable[str]) -> frozenset[str]:
+    """Tools that sub-agents have by name only, and that no entry names in full."""
+    named = {entry.strip().casefold() for entry in entries}
+    return frozenset(tool.name for tool in tools if tool.by_name_only and tool.name.casefold() not in named)
+
+
+def vague(tools: Mapping[str, Tool[Any]], entries: Iterable[str]) -> tuple[str, ...]:
+    """Entries that mean nothing but tools that would have to be named in full."""
+    found: list[str] = []
+    for entry in entries:
+        meant = matching(tools, (entry,))
+        if meant and meant <= unnamed((tools[name] for name in meant), (entry,)):
+            found.append(entry)
+    return tuple(found)
+
+
 def unknown(names: Iterable[str], entries: Iterable[str]) -> tuple[str, ...]:
     """Entries that mean no tool that there is; for warnings only, since other programs' lists are read here too."""
     known = frozenset(names)

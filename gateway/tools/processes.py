@@ -12,13 +12,13 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
 
+from gateway.machine import machine_id, start_time
 from gateway.store.database import Database, Transaction
-from gateway.store.schema import processes
+from gateway.store.schema import processes, workers
 from gateway.tools.command import MARK
 
 if TYPE_CHECKING:
@@ -40,23 +40,32 @@ class Group:
 class StoreLedger:
     """The `ProcessLedger` of one session."""
 
-    def __init__(self, database: Database, session_id: str) -> None:
+    def __init__(self, database: Database, session_id: str, worker_id: str | None = None) -> None:
+        """
+        Args:
+            database: where they are recorded.
+            session_id: for whom the processes are started.
+            worker_id: this process of Laneway, by which it claims sessions.
+        """
         self._database = database
         self._session_id = session_id
+        self._worker_id = worker_id
 
     async def record(self, pgid: int) -> int:
         """See `ProcessLedger.record`."""
-        started = _start_time(pgid) or "gone"
-        return await self._database.run(record_process, self._session_id, pgid, started, _boot_id())
+        started = start_time(pgid) or "gone"
+        return await self._database.run(record_process, self._session_id, pgid, started, machine_id(), self._worker_id)
 
     async def forget(self, entry: int) -> None:
         """See `ProcessLedger.forget`."""
         await self._database.run(forget_process, entry)
 
 
-def record_process(tx: Transaction, session_id: str, pgid: int, started: str, boot_id: str) -> int:
+def record_process(
+    tx: Transaction, session_id: str, pgid: int, started: str, boot_id: str, worker_id: str | None = None
+) -> int:
     """Unit of work: remembers a group."""
-    values = {"session_id": session_id, "pgid": pgid, "started": started, "boot_id": boot_id}
+    values = {"session_id": session_id, "pgid": pgid, "started": started, "boot_id": boot_id, "worker_id": worker_id}
     row = tx.execute(insert(processes).values(values).returning(processes.c.id)).one()
     return int(row.id)
 
@@ -67,13 +76,21 @@ def forget_process(tx: Transaction, entry: int) -> None:
 
 
 def recorded_groups(tx: Transaction) -> tuple[Group, ...]:
-    """Unit of work: every group that may be alive."""
-    rows = tx.execute(select(processes.c.id, processes.c.pgid, processes.c.started, processes.c.boot_id))
-    return tuple(Group(row.id, row.pgid, row.started, row.boot_id) for row in rows)
+    """Unit of work: every group of this machine that may be alive, and whose own process isn't known to be."""
+    living = select(workers.c.id)
+    rows = tx.execute(
+        select(processes.c.id, processes.c.pgid, processes.c.started, processes.c.boot_id).where(
+            processes.c.worker_id.is_(None) | processes.c.worker_id.not_in(living),
+        )
+    ).all()
+    here = machine_id()
+    # On SQLite there is no other machine: what was recorded in another boot is dead.
+    found = (row for row in rows if tx.alone or row.boot_id == here)
+    return tuple(Group(row.id, row.pgid, row.started, row.boot_id) for row in found)
 
 
 async def kill_survivors(database: Database) -> int:
-    """Kills what an earlier process of the gateway has left running; returns how many groups that were.
+    """Kills what dead processes of Laneway have left running on this machine; returns how many groups that were.
 
     To be awaited before any session is activated (spec/architecture.md, protocol 3).
     """
@@ -90,16 +107,16 @@ def _kill(group: Group) -> bool:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + _DEATH_SECONDS
-    while any(_start_time(pid) == begun for pid, begun in found.items()) and time.monotonic() < deadline:
+    while any(start_time(pid) == begun for pid, begun in found.items()) and time.monotonic() < deadline:
         time.sleep(0.005)  # only its parent is told when a process ends, and that isn't us
     return bool(found)
 
 
 def _survivors(group: Group) -> dict[int, str | None]:
     """The processes of a group that are still ours to kill, with their start times."""
-    if group.boot_id != _boot_id():
+    if group.boot_id != machine_id():
         return {}
-    leader = _start_time(group.pgid)
+    leader = start_time(group.pgid)
     if leader is not None and leader != group.started:
         return {}  # the number belongs to somebody else by now
     # psutil costs start-up time and memory that only this rare case should pay.
@@ -109,7 +126,7 @@ def _survivors(group: Group) -> dict[int, str | None]:
     if leader is None:
         # Without its leader a group has no start time; its processes carry our mark.
         members = [process for process in members if _is_marked(process)]
-    return {process.pid: _start_time(process.pid) for process in members}
+    return {process.pid: start_time(process.pid) for process in members}
 
 
 def _in_group(pid: int, pgid: int) -> bool:
@@ -126,31 +143,3 @@ def _is_marked(process: psutil.Process) -> bool:
         return MARK in process.environ()
     except psutil.Error:
         return False
-
-
-def _start_time(pid: int) -> str | None:
-    """When a process began, in the system's own measure; None if it has ended."""
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        try:
-            # The name in brackets may hold anything, so that the fields are counted from its end.
-            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else fields[19]
-    import psutil  # as above
-
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
-    except psutil.Error:
-        return None
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        import psutil  # as above
-
-        return str(int(psutil.boot_time()))

@@ -1,6 +1,11 @@
 """`python -m tests.bench [NAME …]`: measures a real gateway process and prints a table.
 
-Names choose parts: startup, sdk, latency, fanout, queued, isolation, litellm. Exit code 1 if a target isn't met.
+<<<<<<< HEAD
+Names choose parts: startup, sdk, latency, fanout, queued, isolation, litellm, postgres. Exit code 1 if a target isn't
+met.
+=======
+Names choose parts: startup, sdk, latency, fanout, queued, isolation, slack, litellm. Exit code 1 if a target isn't met.
+>>>>>>> wip/slack
 """
 
 from __future__ import annotations
@@ -11,7 +16,12 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+<<<<<<< HEAD
 from tests.bench import fanout, footprint, latency, queues
+from tests.bench.postgres import postgres
+=======
+from tests.bench import channels, fanout, footprint, latency, queues
+>>>>>>> wip/slack
 from tests.bench.report import Measurement, table
 
 Part = Callable[[Path], Awaitable[list[Measurement]]]
@@ -22,7 +32,9 @@ PARTS: Mapping[str, Part] = {
     "fanout": fanout.fanout,
     "queued": queues.queued,
     "isolation": queues.isolation,
+    "slack": channels.of("slack"),
     "litellm": footprint.with_litellm,
+    "postgres": postgres,
 }
 
 

@@ -61,7 +61,7 @@ async def test_7_a_card_that_ends_while_it_is_being_posted_is_the_summary(tmp_pa
         digging(room, 1)
         room.ws.next("chat.postMessage", Fault(hold="card"), where=lambda args: "blocks" in args)
         thread = await room.asks("dig")
-        await room.ws.wait_calls("chat.postMessage")
+        await room.ws.until(lambda: any("blocks" in call.args for call in room.ws.calls), "the card's call")
         room.p.model.release("dig")
         await room.p.wait_said("1 have reported", room.key(thread))
         room.ws.release("card")

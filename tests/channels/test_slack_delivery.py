@@ -69,9 +69,9 @@ async def test_6_in_order_and_no_thread_waits_for_another(tmp_path: Path) -> Non
     """Channels 6: in order per route; what hangs in one thread holds up no other."""
     async with slack_room(tmp_path, config=FOLLOWUP) as room:
         room.echo()
-        room.ws.next("chat.stopStream", Fault(hold="one"))
+        room.ws.next("chat.postMessage", Fault(hold="one"))
         first = await room.asks("one")
-        await room.ws.wait_calls("chat.stopStream")
+        await room.ws.wait_calls("chat.postMessage")
         await room.ann.says(GENERAL, "two", thread=first)
         await room.told("elsewhere")
         assert not any("two" in text for text in room.ws.texts(GENERAL, first))
@@ -91,7 +91,7 @@ async def test_6_posts_of_a_busy_channel_take_their_turns(tmp_path: Path) -> Non
         for thread in threads:
             await room.ws.wait_message("Queue mode", thread=thread)
         await room.delivered()
-        assert room.ws.limited["chat.postMessage"] < 8, "not all that wait are refused again and again"
+        assert room.ws.limited["chat.postMessage"] <= 5, "those that wait aren't refused again and again"
         assert len(room.ws.posts()) == 6
 
 

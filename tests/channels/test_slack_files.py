@@ -15,8 +15,10 @@ SEEING = {"models": {"providers": {"test": {"models": [{"id": "scripted", "input
 
 def pictures(seen: Seen) -> list[str]:
     """The pictures that a model request shows, as data URLs."""
-    contents = [message["content"] for message in seen.messages if isinstance(message["content"], list)]
-    parts = [part for content in contents for part in cast("list[Json]", content)]
+    parts: list[Json] = []
+    for message in seen.messages:
+        if isinstance(message["content"], list):
+            parts += cast("list[Json]", message["content"])
     return [str(part["image_url"]["url"]) for part in parts if part["type"] == "image_url"]
 
 

@@ -100,6 +100,6 @@ async def test_1_a_name_that_can_t_be_had_holds_nothing_up(tmp_path: Path) -> No
     """Channels 1: who speaks is known by his id; Slack's other troubles don't keep a message from being committed."""
     async with http_room(tmp_path) as room:
         room.echo()
-        room.ws.next("users.info", Fault(status=502), Fault(status=502))
+        room.ws.next("users.info", Fault(status=502))
         asked = await room.asks("hello")
         await room.ws.wait_message(f"heard: {room.ann.id}: hello", thread=asked)

@@ -134,6 +134,7 @@ async def test_5_a_rejected_rendering_falls_back_to_plain_text(tmp_path: Path) -
     """Channels 5: a rejected rendering falls back to plain text and loses nothing."""
     text = "**bold** & <b>\n\n" + "word " * 1200
     async with slack_room(tmp_path, account={"dmPolicy": "open"}) as room:
+        room.p.on(reply=say(text, hold="rest", hold_after=200), role="main", user="slowly$")
         room.p.on(reply=say(text), role="main")
         room.ws.next("chat.postMessage", Fault(error="invalid_blocks"))
         await room.bob.says("dm", "hello")
@@ -141,7 +142,9 @@ async def test_5_a_rejected_rendering_falls_back_to_plain_text(tmp_path: Path) -
         assert "".join(block["text"]["text"] for block in posted.blocks) == text.strip()
         room.ws.next("chat.update", Fault(error="invalid_blocks"))
         room.ws.next("chat.appendStream", Fault(drop=True, applied=True))
-        thread = await room.asks("hello")
+        thread = await room.asks("slowly")
+        await room.ws.wait_calls("chat.appendStream")
+        room.p.model.release("rest")
         await room.ws.wait_calls("chat.update", 2)
         await room.settled(thread)
         [edited] = room.ws.posts(GENERAL, thread)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.support.model_script import Call, calls, say
 from tests.support.pilot import REPORT
 from tests.support.slack_gateway import GENERAL, slack_room
+from tests.support.slack_picture import picture
 
 
 async def test_a_mention_is_answered_in_its_thread(tmp_path: Path) -> None:
@@ -71,3 +73,10 @@ async def test_sub_agents_are_on_one_card_and_report_into_the_thread_that_asked(
         assert [run["outcome"] for run in await p.runs()] == ["stopped", "ok"]
         assert len([each for each in ws.posts(GENERAL, asked) if "Sub-agents" in ws.view(each)]) == 1
         assert all(each.root == asked for each in ws.posts())
+
+
+async def test_the_picture_of_the_docs_is_what_is_shown() -> None:
+    """Issue: `docs/channels.md` with a rendering of the card."""
+    page = Path(__file__).parents[2] / "docs" / "images" / "slack-thread.svg"
+    kept, drawn = (re.sub(r" · \d+s · ", " · 0s · ", text) for text in (page.read_text("utf-8"), await picture()))
+    assert kept == drawn, "draw it again: python -m tests.support.slack_picture docs/images/slack-thread.svg"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tests.standins.slack import Fault, Options
 from tests.standins.slack.model import Message
-from tests.support.model_script import Call, calls, say
+from tests.support.model_script import Call, Reply, calls, say
 from tests.support.slack_gateway import GENERAL, SlackRoom, slack_room
 
 TEXT = "One two three four five, **six** seven `eight`.\n\n- nine\n- ten"
 MIDWAY = 8
 """Pieces of the stream; its first ones hold no text."""
+
+
+def slowly(reply: Reply) -> Reply:
+    """So that it is worth a stream."""
+    return replace(reply, chunk_delay=0.15)
 
 
 async def streaming(room: SlackRoom, thread: str, pattern: str = "One two") -> Message:
@@ -41,7 +47,7 @@ async def test_5_text_beside_tool_calls_is_progress(tmp_path: Path) -> None:
     """Sub-agents 19: text beside tool calls is shown live, never posted by itself; the final text takes its place."""
     async with slack_room(tmp_path) as room:
         looked = calls(Call("session_status"), text="Let me look at that first.")
-        room.p.on(reply=looked, role="main", turn_step=1)
+        room.p.on(reply=slowly(looked), role="main", turn_step=1)
         room.p.on(reply=say(TEXT, hold="rest", hold_after=MIDWAY), role="main", turn_step=2)
         thread = await room.asks("count")
         await streaming(room, thread, "Let me look at that first.*One two")
@@ -55,7 +61,7 @@ async def test_19_no_reply_leaves_nothing(tmp_path: Path) -> None:
     """Sub-agents 19: NO_REPLY: nothing is posted, also where something had been shown beside a call."""
     async with slack_room(tmp_path) as room:
         looked = calls(Call("session_status"), text="Hm.")
-        room.p.on(reply=looked, role="main", user="ann: count$", turn_step=1)
+        room.p.on(reply=slowly(looked), role="main", user="ann: count$", turn_step=1)
         room.p.on(reply=say("NO_REPLY", hold="rest"), role="main", user="ann: count$", turn_step=2)
         room.p.on(reply=say("All right, here you are."), role="main")
         thread = await room.asks("count")
@@ -126,7 +132,7 @@ async def test_5_a_stream_that_may_have_begun_is_found(tmp_path: Path) -> None:
     """Protocol 8: never a second independent post: a stream whose beginning was lost becomes the answer."""
     async with slack_room(tmp_path) as room:
         room.ws.next("chat.startStream", Fault(drop=True, applied=True))
-        room.p.on(reply=say(TEXT), role="main")
+        room.p.on(reply=say(TEXT, chunk_delay=0.05), role="main")
         thread = await room.asks("count")
         await room.ws.wait_message("ten", thread=thread)
         await room.settled(thread)
@@ -136,8 +142,9 @@ async def test_5_a_stream_that_may_have_begun_is_found(tmp_path: Path) -> None:
 async def test_5_where_slack_takes_no_stream_the_answer_comes_whole(tmp_path: Path) -> None:
     """Channels 5: streaming where the platform can; a refusal costs the answer nothing."""
     async with slack_room(tmp_path) as room:
-        room.p.on(reply=say(TEXT), role="main")
-        room.ws.next("chat.startStream", Fault(error="internal_error"), Fault(status=429), Fault(error="fatal_error"))
+        room.p.on(reply=say(TEXT, chunk_delay=0.05), role="main")
+        room.ws.next("chat.startStream", *(Fault(error=error) for error in ("internal_error", "not_in_channel")))
+        room.ws.next("chat.startStream", Fault(status=429, retry_after=5))
         for _ in range(3):
             thread = await room.asks("count")
             await room.ws.wait_message("ten", thread=thread)

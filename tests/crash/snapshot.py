@@ -27,11 +27,9 @@ class Snapshot:
 def snapshot(site: Site) -> Snapshot:
     """Reads the database of a gateway that isn't running."""
     seen = len(requests(site))
-    if not site.database.exists():
+    if not site.has_tables:
         return Snapshot({}, {}, frozenset(), frozenset(), seen)
     with site.rows() as rows:
-        if not rows.execute("select 1 from sqlite_master where name = 'messages'").fetchone():
-            return Snapshot({}, {}, frozenset(), frozenset(), seen)
         return _read(rows, seen)
 
 

@@ -17,6 +17,7 @@ from tests.crash.checks import Left, faults, read
 from tests.crash.nursery import NurseryClient
 from tests.crash.plots import DAY, Plot
 from tests.crash.scene import Death, Person, Scene, Unsettled
+from tests.support import databases
 from tests.support.process import REPOSITORY, Ended, Site, Start, model_server, start
 
 AT_ONCE = 2 * (os.cpu_count() or 1)
@@ -59,9 +60,11 @@ class Stage:
         model = f"scene-{self._count}"
         env = {"PYTHONPATH": f"{self._plugins}{os.pathsep}{REPOSITORY}"}
         defaults = {"model": {"primary": f"scripted/{model}"}, "subagents": {"maxSpawnDepth": 2, **subagents}}
-        site = Site(self.folder / model, self._model_url, model, plot.window, env)
+        url = databases.server().migrated() if databases.ON_POSTGRES else None
+        site = Site(self.folder / model, self._model_url, model, plot.window, env, url)
         site.prepare({"agents": {"defaults": defaults}, **plot.config})
-        shutil.copy(self._migrated, site.database)  # a migration is a third of a scene's time
+        if url is None:
+            shutil.copy(self._migrated, site.database)  # a migration is a third of a scene's time
         return site
 
     async def act(self, act: Callable[[Person], Awaitable[None]], plan: Sequence[Death] = (), **subagents: Any) -> Left:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import databases
 from tests.support.chat_channel import ChatChannel, ChatPlatform, Verdict, chat_platform
 from tests.support.model_script import say
 from tests.support.pilot import Json, Pilot, pilot
@@ -35,7 +36,7 @@ class Chat:
 
     async def attempted(self) -> Json:
         """The listed post that has been tried and waits for its next try; no event tells of it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (tried := [post for post in await self.outbox() if post["attempts"]]):
                 pass
         return tried[0]
@@ -172,11 +173,13 @@ async def test_21_an_unreachable_platform_is_a_transient_error(tmp_path: Path) -
 async def test_21_a_channel_that_is_gone_fails_with_what_to_do(tmp_path: Path) -> None:
     """spec/subagents.md 21: a post for a channel that isn't configured any more is listed, naming the channel."""
     async with chat(tmp_path) as c:
-        c.platform.verdicts.append(Verdict(502, retry_after="0.1"))
+        c.platform.verdicts.append(Verdict(502, retry_after="3600"))
         await c.channel.receive("one")
         await c.platform.wait_posts(1)
         c.p.plugins = {}
         await c.p.restart()
+        [waiting] = await c.outbox()
+        assert (await c.p.post(f"/api/outbox/{waiting['id']}/retry")).status == 200
         [failed] = await c.told("failed")
         assert "no channel `chat`" in failed["error"]
         assert "laneway outbox retry" in failed["error"]
@@ -216,6 +219,7 @@ async def test_21_what_was_being_sent_at_a_crash_is_sent_once_more_and_marked(tm
         await c.platform.wait_posts(1)
         # The state as a SIGKILL at this moment would leave it.
         await asyncio.to_thread(shutil.copytree, c.p.paths.state, tmp_path / "two" / "state")
+        await asyncio.to_thread(databases.follow, c.p.paths.state, tmp_path / "two" / "state")
         after = ChatChannel(c.platform.url)
         async with pilot(tmp_path / "two", model=c.p.model, plugins={"chat": after}):
             await c.platform.wait_posts(2)

@@ -258,9 +258,16 @@ async def test_agent_budget_per_day_needs_prices(tmp_path: Path) -> None:
         await p.wait_idle("agent:poor:talk")
         [notice] = p.said("agent:poor:talk")
         assert "models.providers.test.models[].cost" in notice
-        assert not [seen for seen in p.model.requests if seen.model == "unpriced"]
+        await p.command("/new", "agent:poor:talk")
+        p.configure({"agents": {"list": [entries[0], entries[1] | {"model": FALLEN_BACK}]}})
+        assert (await p.post("/api/reload")).json["reloaded"]
+        await p.say("hello again", "agent:poor:talk")
+        await p.wait_idle("agent:poor:talk")
+        assert p.said("agent:poor:talk")[-1] == notice, "no other model answers in its place"
+        assert {seen.model for seen in p.model.requests} == {"scripted", "other"}
 
 
+FALLEN_BACK = {"primary": "test/unpriced", "fallbacks": ["test/scripted"]}
 FALLBACKS: Json = {
     "models": {
         "providers": {

@@ -54,7 +54,7 @@ class ChatPlatform:
 
     async def wait_posts(self, count: int, matches: Callable[[dict[str, Any]], bool] = lambda _post: True) -> None:
         """Waits until so many posts that match have arrived."""
-        async with asyncio.timeout(10), self._arrival:
+        async with asyncio.timeout(30), self._arrival:
             await self._arrival.wait_for(lambda: sum(map(matches, self.posts)) >= count)
 
     async def answer(self, request: web.Request) -> web.Response:

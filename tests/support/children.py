@@ -17,11 +17,11 @@ def hanging(p: Pilot) -> None:
 
 
 async def several(p: Pilot, *labels: str, task: str = "hang on") -> list[dict[str, Any]]:
-    """Spawns children one after the other, so that their order is known."""
+    """Spawns children one after the other, so that their order is known; all are at work."""
     found: list[dict[str, Any]] = []
     for label in labels:
         found.append(await p.spawn(task=task, label=label))
-        await p.wait_until(lambda: p.changes(found[-1]["runId"]))
+        await p.wait_run(found[-1]["runId"], "started")
     return found
 
 

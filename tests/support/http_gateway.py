@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from gateway.app import Gateway, ServeOptions
 from gateway.config import Paths, load_config
 from gateway.plugins import Plugin
 from gateway.store.open import open_database
+from tests.support import databases
 from tests.support.model_server import ScriptedModelServer
 
 KEY = "agent:main:main"
@@ -82,10 +83,14 @@ async def http_gateway(
         config: goes over the usual configuration, section by section.
         plugins: plugins beside the core; installed ones are left out.
     """
-    async with ScriptedModelServer() as models, aiohttp.ClientSession() as http:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(databases.owned(folder / "state"))
+        models = await stack.enter_async_context(ScriptedModelServer())
+        http = await stack.enter_async_context(aiohttp.ClientSession())
         paths = Paths(folder / "state")
         paths.state.mkdir(parents=True, exist_ok=True)
-        paths.config_file.write_text(json.dumps(_config(models) | dict(config or {})), "utf-8")
+        usual = _config(models) | {"database": databases.section(paths.state)}
+        paths.config_file.write_text(json.dumps(usual | dict(config or {})), "utf-8")
         environ = {"HOME": str(folder), "LANEWAY_HOME": str(paths.state), "LANEWAY_OFFLINE": "1"}
         options = ServeOptions(paths, environ=environ, handle_signals=False, plugins=plugins)
         database = open_database(load_config(None, paths=paths, environ=environ))

@@ -120,7 +120,7 @@ class ScriptedModelServer:
         """Lets every reply go that is held under this name, now and later."""
         self._gates[name].set()
 
-    async def wait_for(self, matches: Callable[[Seen], bool], *, count: int = 1, seconds: float = 10) -> list[Seen]:
+    async def wait_for(self, matches: Callable[[Seen], bool], *, count: int = 1, seconds: float = 30) -> list[Seen]:
         """Waits until so many requests that match have arrived, and returns them.
 
         Raises:
@@ -131,7 +131,7 @@ class ScriptedModelServer:
                 await self._arrival.wait()
             return found
 
-    async def wait_gone(self, *, seconds: float = 10) -> None:
+    async def wait_gone(self, *, seconds: float = 30) -> None:
         """Waits until no request is being answered: a client that cancels has closed its connection.
 
         Raises:

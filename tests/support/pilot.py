@@ -19,21 +19,24 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
+from sqlalchemy import func, select
 
 from gateway.app import Gateway, ServeOptions
 from gateway.config import Paths, load_config
 from gateway.events import Event
 from gateway.plugins import Plugin
-from gateway.store.database import Database
+from gateway.store.database import Database, Transaction
 from gateway.store.migrate import migrate
 from gateway.store.open import open_database
+from gateway.store.schema import events
+from tests.support import databases
 from tests.support.model_script import Answer, Call, Reply, Rule, Seen, calls, say, text_of
 from tests.support.model_server import ScriptedModelServer
 
@@ -42,7 +45,7 @@ KEY = "agent:main:main"
 MODEL = "test/scripted"
 REPORT = r"\[Report of a sub-agent"
 """How an announcement begins, as the requester's model reads it."""
-PATIENCE = 20.0
+PATIENCE = 30.0
 """seconds after which waiting is a fault"""
 NOT_FOUND = 404
 
@@ -72,6 +75,8 @@ class Pilot:
         """More variables of the gateway's environment; taken at each start."""
         self.events: list[Event] = []
         """All that has happened, oldest first, over restarts too."""
+        self._seen = 0
+        """The id of the last durable one."""
         self._home = folder
         self._wishes = 0
         self._http = http
@@ -142,10 +147,12 @@ class Pilot:
 
     async def _follow(self, gateway: Gateway, following: asyncio.Event) -> None:
         async with gateway.events.subscribe(last_id=None) as stream:
+            self._seen = stream.position
             following.set()
             async for event in stream:
                 async with self._changed:
                     self.events.append(event)
+                    self._seen = event.id or self._seen
                     self._changed.notify_all()
 
     # ------------------------------------------------------------------ the script
@@ -302,6 +309,7 @@ class Pilot:
         while True:
             seen = len(self.events)
             if await self._rests(session):
+                await self._catch_up()
                 return
             left = max(0.0, deadline - time.monotonic())
             try:
@@ -309,6 +317,11 @@ class Pilot:
                     await self._changed.wait_for(lambda seen=seen: len(self.events) > seen)
             except TimeoutError:
                 raise AssertionError(f"{session} doesn't come to rest; {self._trace()}") from None
+
+    async def _catch_up(self) -> None:
+        """Waits for the events of all that is committed: what a reader sees may not have been told yet."""
+        newest = await self.gateway.database.run(_newest_event)
+        await self.wait_until(lambda: self._seen >= newest, f"event {newest}")
 
     async def wait_run(self, run_id: str, change: str = "done") -> Json:
         """Waits for a change in a run's life; returns the run as it is then."""
@@ -339,6 +352,7 @@ async def pilot(
     model: ScriptedModelServer | None = None,
     environ: Mapping[str, str] | None = None,
     start: bool = True,
+    postgres: bool = databases.ON_POSTGRES,
 ) -> AsyncGenerator[Pilot]:
     """A gateway with its models; both are stopped at the end, and a request that broke a provider's rules is a fault.
 
@@ -349,10 +363,15 @@ async def pilot(
         model: a server that runs already, instead of a new one.
         environ: more variables of the gateway's environment.
         start: False leaves starting to the test.
+        postgres: works on PostgreSQL.
     """
-    async with aiohttp.ClientSession() as http, _served(model) as server:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(databases.owned(folder / "state"))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        server = await stack.enter_async_context(_served(model))
         p = Pilot(folder, server, http)
-        _prepare(p.paths, merged(base_config(server), config or {}))
+        usual = merged(base_config(server), {"database": databases.section(p.paths.state, postgres=postgres)})
+        _prepare(p.paths, merged(usual, config or {}))
         try:
             p.plugins = plugins or {}
             p.environ = environ or {}
@@ -372,6 +391,10 @@ async def _served(model: ScriptedModelServer | None) -> AsyncGenerator[ScriptedM
         return
     async with ScriptedModelServer() as server:
         yield server
+
+
+def _newest_event(tx: Transaction) -> int:
+    return int(tx.execute(select(func.max(events.c.id))).scalar() or 0)
 
 
 def answers_to(seen: Seen, call_id: str) -> str:

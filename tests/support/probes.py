@@ -45,12 +45,12 @@ class Probes:
 
     async def wait_entered(self, *names: str) -> None:
         """Waits until calls have come to all these gates."""
-        async with asyncio.timeout(10), self._arrived:
+        async with asyncio.timeout(30), self._arrived:
             await self._arrived.wait_for(lambda: all(name in self.entered for name in names))
 
     async def wait_entered_count(self, count: int) -> None:
         """Waits until so many calls have come to gates."""
-        async with asyncio.timeout(10), self._arrived:
+        async with asyncio.timeout(30), self._arrived:
             await self._arrived.wait_for(lambda: len(self.entered) >= count)
 
     async def _gate(self, _context: ToolContext, args: GateArguments) -> ToolResult:

@@ -13,11 +13,13 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
+
+from tests.support.postgres import looking
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "gateway.cli", "start")
@@ -42,6 +44,8 @@ class Site:
     """Of the model, in tokens."""
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     """Variables beside the usual ones."""
+    postgres: str | None = None
+    """URL of the PostgreSQL database; None: SQLite."""
 
     @property
     def state(self) -> Path:
@@ -95,9 +99,23 @@ class Site:
         """The end of what its processes wrote to stderr."""
         return self.errors.read_text("utf-8", "replace")[-6000:] if self.errors.exists() else ""
 
+    @property
+    def has_tables(self) -> bool:
+        """A gateway has been far enough to make them."""
+        if self.postgres is None and not self.database.exists():
+            return False
+        catalogue = "sqlite_master" if self.postgres is None else "pg_tables"
+        name = "name" if self.postgres is None else "tablename"
+        with self.rows() as rows:
+            return bool(rows.execute(f"select 1 from {catalogue} where {name} = 'messages'").fetchone())  # noqa: S608
+
     @contextmanager
     def rows(self) -> Generator[sqlite3.Connection]:
-        """The database, read-only; also while a gateway runs, and after it was killed."""
+        """The database, to look at; also while a gateway runs, and after it was killed."""
+        if self.postgres is not None:
+            with looking(self.postgres) as connection:
+                yield cast("sqlite3.Connection", connection)  # it can do all that tests ask of it
+            return
         with contextlib.closing(sqlite3.connect(f"{self.database.absolute().as_uri()}?mode=ro", uri=True)) as raw:
             raw.row_factory = sqlite3.Row
             yield raw
@@ -113,7 +131,7 @@ class Site:
         }
         return {
             "gateway": {"port": 0, "drainSeconds": 20},
-            "database": {"durability": "process"},
+            "database": {"durability": "process", **({"url": self.postgres} if self.postgres else {})},
             "tools": {"exec": {"ask": "off", "sandbox": "off"}},
             "models": {"providers": {"scripted": provider}},
             "agents": {"defaults": {"model": {"primary": f"scripted/{self.model}"}}},
@@ -133,6 +151,17 @@ class Life:
     printed: asyncio.Queue[str] = field(default_factory=asyncio.Queue[str])
     """The lines that it prints after its greeting."""
 
+    async def said(self, seconds: float = PATIENCE_SECONDS) -> str:
+        """Waits for the line that it prints once it is ready.
+
+        Raises:
+            Ended: it has ended before.
+        """
+        await asyncio.wait({self.greeting, self.exited}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not self.greeting.done():
+            raise Ended(f"it isn't ready: {self.site.said()}")
+        return self.greeting.result()
+
     async def ready(self, seconds: float = PATIENCE_SECONDS) -> str:
         """Waits until it listens, and returns its URL.
 
@@ -150,6 +179,14 @@ class Life:
     def kill(self) -> None:
         """SIGKILL; does nothing if it has ended."""
         self._send(signal.SIGKILL)
+
+    def suspend(self) -> None:
+        """SIGSTOP."""
+        self._send(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """SIGCONT."""
+        self._send(signal.SIGCONT)
 
     def terminate(self) -> None:
         """SIGTERM; does nothing if it has ended."""
@@ -170,17 +207,24 @@ class Life:
                 os.kill(self.pid, number)
 
 
-async def start(site: Site, env: Mapping[str, str] | None = None, *, limit: Callable[[], None] | None = None) -> Life:
+async def start(
+    site: Site,
+    env: Mapping[str, str] | None = None,
+    *,
+    limit: Callable[[], None] | None = None,
+    command: Sequence[str] = COMMAND,
+) -> Life:
     """Executes `laneway start` on a site.
 
     Args:
         site: where; must have been prepared.
         env: variables for this process alone.
         limit: is called in the new process before it becomes the gateway (`setrlimit`).
+        command: what is executed instead.
     """
     with site.errors.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            *COMMAND,
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
@@ -203,6 +247,15 @@ async def _watch(process: asyncio.subprocess.Process, life: Life) -> None:
     async for line in process.stdout:
         life.printed.put_nowait(line.decode().strip())
     life.exited.set_result(await process.wait())
+
+
+async def start_worker(site: Site, *lanes: str, concurrency: int = 8, env: Mapping[str, str] | None = None) -> Life:
+    """Executes `laneway worker` on a site, and waits until it is ready."""
+    words = [word for lane in lanes or ("subagent",) for word in ("--lane", lane)]
+    command = (*COMMAND[:-1], "worker", *words, "--concurrency", str(concurrency))
+    life = await start(site, env, command=command)
+    await life.said()
+    return life
 
 
 class Start(Protocol):

@@ -47,12 +47,12 @@ def rules(server: ScriptedModelServer) -> None:
     server.on(lambda seen: calls(room, text="Let me see."), role="main", user="ann: dig$", turn_step=1)
     server.on(lambda seen: say("They are at it."), role="main", user="ann: dig$")
     server.on(lambda seen: say(LONG), role="main", user="ann: long$")
-    server.on(lambda seen: say(f"heard: {seen.last_user}"), role="main")
+    server.on(lambda seen: say(f"heard: {seen.last_user}", chunk_delay=0.12), role="main")
 
 
 def slack_settings(about: Mapping[str, Any], api_url: str, channel: str, owner: str) -> dict[str, Any]:
     """The configuration of a gateway that answers in one channel."""
-    account = {
+    account: dict[str, Any] = {
         "botToken": about["bot_token"],
         "appToken": about["app_token"],
         "apiUrl": api_url.rstrip("/"),

@@ -124,5 +124,6 @@ async def slack_room(
             if connect:
                 await room.connected()
             yield room
+        assert not ws.unused, "a fault was made that nothing ran into"
         if clean:
             ws.assert_clean()

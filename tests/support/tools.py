@@ -10,11 +10,11 @@ from typing import Any
 
 from gateway.config import Config, Paths, parse_config
 from gateway.routes import Route
-from gateway.store.migrate import migrate
-from gateway.store.sqlite import SqliteDatabase
+from gateway.store.database import Database
 from gateway.tools.base import Decision, ProcessLedger, Question, Tool, ToolArgumentError, ToolContext, ToolResult
 from gateway.tools.core import core_tools
 from gateway.tools.web import Fetcher
+from tests.support import databases
 
 ROUTE = Route("terminal", chat="agent:main:main")
 
@@ -72,11 +72,9 @@ class World:
         return await tool.run(ctx or self.context(), args)
 
 
-def open_database(folder: Path) -> SqliteDatabase:
+def open_database(folder: Path) -> Database:
     """A migrated database."""
-    file = folder / "laneway.db"
-    migrate(file)
-    return SqliteDatabase(file, "process")
+    return databases.opened(folder)
 
 
 @dataclass

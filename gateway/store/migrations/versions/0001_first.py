@@ -223,7 +223,7 @@ def upgrade() -> None:
             ["key"],
             unique=True,
             sqlite_where=sa.text("current IS 1"),
-            postgresql_where=sa.text("current IS 1"),
+            postgresql_where=sa.text("current IS true"),
         )
         batch_op.create_index("sessions_key", ["key"], unique=False)
         batch_op.create_index("sessions_parent", ["parent_id"], unique=False)
