@@ -90,7 +90,7 @@ class ServeOptions:
     config_path: Path | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     announce: Callable[[str], None] = print
-    """Gets one line once the gateway is ready."""
+    """Gets one line once the gateway is ready, and then those of plugins."""
     allow_other_port: bool = False
     """Takes any free port if the configured one is in use."""
     handle_signals: bool = True
@@ -457,6 +457,8 @@ async def _serve_locked(options: ServeOptions, config: Config) -> None:
         try:
             if await _started(gateway):
                 options.announce(gateway.greeting())
+                for greeting in gateway.registry.greetings:
+                    options.announce(await greeting())
             await gateway.stopping.wait()
         finally:
             await asyncio.shield(gateway.stop())

@@ -112,6 +112,14 @@ def pending(tx: Transaction, session_key: str | None = None) -> tuple[Approval, 
     return tuple(_approval(row) for row in tx.execute(query))
 
 
+def asked(tx: Transaction, session_ids: list[str], since: int, until: int | None) -> tuple[Approval, ...]:
+    """Unit of work: the questions of these sessions, whatever became of them, that were asked in a time."""
+    query = select(approvals).where(approvals.c.session_id.in_(session_ids), approvals.c.created_at >= since)
+    if until is not None:
+        query = query.where(approvals.c.created_at < until)
+    return tuple(_approval(row) for row in tx.execute(query.order_by(approvals.c.id)))
+
+
 def patterns(tx: Transaction, agent_id: str) -> tuple[str, ...]:
     """Unit of work: what `always` has allowed for an agent."""
     query = select(allowed_commands.c.pattern).where(allowed_commands.c.agent_id == agent_id)

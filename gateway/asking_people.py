@@ -17,6 +17,8 @@ from gateway.store.database import Transaction
 from gateway.views import capped, iso
 
 SUMMARY_CHARS = 1_500
+SIGN = "🔐 "
+"""What the post of a question begins with."""
 _BACKTICKS = re.compile("`+")
 ICONS = {State.ALLOWED: "✅", State.DENIED: "⛔", State.EXPIRED: "⌛", State.WITHDRAWN: "⚙️"}
 
@@ -99,4 +101,4 @@ def _wish(approval: Approval) -> str:
     command = capped(approval.summary, SUMMARY_CHARS)
     # The command is a model's: it must not end the block that shows it.
     fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(command)), default=0))
-    return f"🔐 {who}:\n{fence}\n{command}\n{fence}"
+    return f"{SIGN}{who}:\n{fence}\n{command}\n{fence}"

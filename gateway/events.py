@@ -435,6 +435,11 @@ def _snapshot(session_key: str, partial: Partial) -> Event:
     return Event(None, "snapshot", data, session_key)
 
 
+def newest(tx: Transaction) -> int:
+    """The id of the newest event that is kept."""
+    return _kept(tx).newest
+
+
 def _comes_by_table(tx: Transaction) -> bool:
     return not tx.alone
 

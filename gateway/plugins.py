@@ -72,6 +72,8 @@ PromptSection = Callable[[Transaction, Session], str | None]
 OutputCheck = Callable[[Run, str], str | None]
 """Says what is wrong with a run's final text; None: nothing."""
 Hook = Callable[[], Awaitable[None]]
+Greeting = Callable[[], Awaitable[str]]
+"""A line for who has started the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Registry:
     chores: list[Chore] = field(default_factory=list[Chore])
     startup: list[Hook] = field(default_factory=list[Hook])
     shutdown: list[Hook] = field(default_factory=list[Hook])
+    greetings: list[Greeting] = field(default_factory=list[Greeting])
     worker_startup: list[Hook] = field(default_factory=list[Hook])
     worker_shutdown: list[Hook] = field(default_factory=list[Hook])
     origins: dict[str, str] = field(default_factory=dict[str, str])
@@ -191,6 +194,10 @@ class Registry:
         self.shutdown.append(hook)
         if workers:
             self.worker_shutdown.append(hook)
+
+    def greeting(self, greeting: Greeting) -> None:
+        """Is asked for a line once the gateway is ready and has been announced."""
+        self.greetings.append(greeting)
 
     def _claim(self, what: str, name: str) -> None:
         key = f"{what} `{name}`"

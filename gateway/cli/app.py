@@ -31,6 +31,7 @@ CORE: Mapping[str | None, str] = {
     "config": "gateway.cli.config",
     "doctor": "gateway.cli.doctor",
     "sessions": "gateway.cli.sessions",
+    "open": "gateway.cli.signins",
     "subagents": "gateway.cli.runs",
     "jobs": "gateway.cli.jobs",
     "agent": "gateway.cli.agent",

@@ -12,10 +12,12 @@ from gateway.cli import format as fmt
 from gateway.cli.context import CliContext
 from gateway.cli.output import JsonFlag, print_fields, print_json, print_table, print_text
 from gateway.cli.runs import message_text
+from gateway.cli.signins import web
 from gateway.client import ApiClient
 from gateway.client.records import Message, Session
 
 app = typer.Typer(name="sessions", no_args_is_help=True, help="See and export conversations.")
+app.add_typer(web)
 
 Key = Annotated[str | None, typer.Argument(help="Session key; default: the main session.", metavar="[KEY]")]
 PAGE = 200

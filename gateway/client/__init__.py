@@ -250,6 +250,22 @@ class ApiClient:
         body = {"channel": channel, "peer": peer, **({"account": account} if account else {})}
         await self.request("POST", "/api/pairing/revoke", body=body)
 
+    # ---- browsers ----------------------------------------------------------------------------------------------
+
+    async def signin_link(self, scope: str, name: str | None) -> records.SignInLink:
+        """A link that signs a browser in, once."""
+        return await self._post(
+            records.SignInLink, "/api/signins", {"scope": scope, **({"name": name} if name else {})}
+        )
+
+    async def signins(self) -> records.SignInPage:
+        """Who is signed in."""
+        return await self._get(records.SignInPage, "/api/signins")
+
+    async def revoke_signin(self, signin_id: str) -> records.SignIn:
+        """Ends a sign-in."""
+        return await self._post(records.SignIn, f"/api/signins/{_part(signin_id)}/revoke")
+
     # ---- mcp servers --------------------------------------------------------------------------------------------
 
     async def mcp_servers(self) -> records.McpServerPage:

@@ -366,3 +366,29 @@ class UsagePage(Record):
     rows: list[UsageRow] = []
     truncated: bool = False
     total: UsageRow = UsageRow()
+
+
+class SignInLink(Record):
+    """A link that signs one browser in."""
+
+    url: str = ""
+    name: str = ""
+    scope: str = ""
+    valid_seconds: int = 0
+
+
+class SignIn(Record):
+    """A browser that is signed in."""
+
+    id: str = ""
+    name: str = ""
+    scope: str = ""
+    user_agent: str = ""
+    created_at: str | None = None
+    used_at: str | None = None
+
+
+class SignInPage(Record):
+    """`GET /api/signins`."""
+
+    sign_ins: list[SignIn] = []

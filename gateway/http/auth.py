@@ -1,8 +1,8 @@
 """Who may call: host names, origins, bearer tokens and their scopes.
 
-Owns the file `token` in the state folder. All but the health pages need a token; what a handler needs stands beside
-it as `@scope(…)`, else its method decides. A page in somebody's browser can't reach the gateway: its `Host` must be
-loopback or allowed, and its `Origin` must be the gateway's own.
+Owns the file `token` in the state folder. All but the health pages need a token, or the cookie of a sign-in
+(`cookies.py`); what a handler needs stands beside it as `@scope(…)`, else its method decides. A page in somebody's
+browser can't reach the gateway: its `Host` must be loopback or allowed, and its `Origin` must be the gateway's own.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import hmac
 import ipaddress
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from gateway.config import Config, Paths
 from gateway.http.errors import ApiError
@@ -55,10 +55,19 @@ def open_to_platforms(handler: H) -> H:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a token stands for."""
+    """Whom a token or a sign-in stands for."""
 
     name: str
     scopes: frozenset[Scope]
+    signin: str | None = None
+    """Id of the sign-in, if he has come by its cookie."""
+
+    @property
+    def owner_name(self) -> str:
+        """By what his jobs are known: a token, an operator's sign-in and another's of one name are three people."""
+        if self.signin is None:
+            return f"http:{self.name}"
+        return f"web-operator:{self.name}" if self.operator else f"web:{self.name}"
 
     @property
     def operator(self) -> bool:
@@ -71,11 +80,33 @@ class Caller:
 
 
 _CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+Way = Callable[[web.Request], Awaitable[Caller | None]]
+"""A way to be known: None if a request doesn't take it, or not rightly.
+
+Raises:
+    ApiError: it takes it, and is refused.
+"""
+WAYS: web.AppKey[tuple[Way, ...]] = web.AppKey("ways")
+"""All of them, in the order in which they are tried."""
 
 
 def caller(request: web.Request) -> Caller:
     """Who makes this request."""
     return request[_CALLER]
+
+
+async def identify(request: web.Request) -> Caller | None:
+    """Who makes this request, found out now; None: nobody who is known.
+
+    Raises:
+        ApiError: he is known, and may not do it in this way.
+    """
+    for way in request.app[WAYS]:
+        who = await way(request)
+        if who is not None:
+            request[_CALLER] = who
+            return who
+    return None
 
 
 class Tokens:
@@ -97,6 +128,13 @@ class Tokens:
             if hmac.compare_digest(known, given):
                 found = who
         return found
+
+    async def way(self, request: web.Request) -> Caller | None:
+        """The caller by the header `Authorization`."""
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            return None
+        return self.find(request.app[GATEWAY].config, token.strip())
 
     def _read(self, config: Config) -> dict[bytes, Caller]:
         main = own_token(config, self._paths)
@@ -146,29 +184,40 @@ async def guard_host(request: web.Request, handler: Handler) -> web.StreamRespon
             hint="use a loopback address, or add the name to gateway.allowedHosts",
         )
     origin = request.headers.get("Origin")
-    if origin is not None and not _same_origin(origin, host):
+    if origin is not None and not same_origin(origin, host):
         raise ApiError(403, "requests from pages of another origin aren't accepted", field="Origin")
     return await handler(request)
 
 
-def guard_token(tokens: Tokens) -> Middleware:
-    """The middleware that asks for a token."""
+@web.middleware
+async def guard_caller(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Lets nobody through who isn't known, or may not do what he asks for."""
+    needed = _needed(request)
+    if needed:
+        who = await identify(request)
+        if who is None:
+            raise ApiError(
+                401,
+                "a valid bearer token is needed",
+                field="Authorization",
+                hint="send `Authorization: Bearer …` with the text of the file `token` in the state folder",
+            )
+        check_scope(who, needed)
+    return await handler(request)
 
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        needed = _needed(request)
-        if needed:
-            who = _authenticate(request, tokens)
-            if not who.operator and not needed & who.scopes:
-                raise ApiError(
-                    403,
-                    f"this token may not do that: it needs the scope {' or '.join(sorted(needed))}",
-                    hint="scopes are set in gateway.auth.tokens",
-                )
-            request[_CALLER] = who
-        return await handler(request)
 
-    return guard
+def check_scope(who: Caller, any_of: frozenset[Scope]) -> None:
+    """Whether a caller has one of these scopes.
+
+    Raises:
+        ApiError: 403.
+    """
+    if not who.operator and not any_of & who.scopes:
+        raise ApiError(
+            403,
+            f"this token may not do that: it needs the scope {' or '.join(sorted(any_of))}",
+            hint="scopes are set in gateway.auth.tokens",
+        )
 
 
 def host_allowed(host: str, allowed: tuple[str, ...]) -> bool:
@@ -193,7 +242,8 @@ def _host_name(host: str) -> str | None:
     return parts.hostname if parts.netloc == host and parts.username is None else None
 
 
-def _same_origin(origin: str, host: str) -> bool:
+def same_origin(origin: str, host: str) -> bool:
+    """Whether a page of this origin was served under this `Host`."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -207,18 +257,3 @@ def _needed(request: web.Request) -> frozenset[Scope]:
     if marked is not None:
         return marked
     return frozenset(("read",)) if request.method in ("GET", "HEAD") else frozenset(("operator",))
-
-
-def _authenticate(request: web.Request, tokens: Tokens) -> Caller:
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    who = None
-    if kind.lower() == "bearer":
-        who = tokens.find(request.app[GATEWAY].config, token.strip())
-    if who is None:
-        raise ApiError(
-            401,
-            "a valid bearer token is needed",
-            field="Authorization",
-            hint="send `Authorization: Bearer …` with the text of the file `token` in the state folder",
-        )
-    return who

@@ -56,5 +56,5 @@ def idempotency_key(request: web.Request, who: Caller) -> str | None:
         return None
     if not text.strip() or len(text) > LONGEST_IDEMPOTENCY_KEY:
         raise ApiError(400, f"the key must have 1 to {LONGEST_IDEMPOTENCY_KEY} characters", field="Idempotency-Key")
-    raw = f"{who.name}\n{text.strip()}".encode("utf-8", "surrogateescape")
+    raw = f"{who.owner_name}\n{text.strip()}".encode("utf-8", "surrogateescape")
     return hashlib.sha256(raw).hexdigest()[:32]

@@ -119,7 +119,7 @@ def routes() -> list[web.RouteDef]:
 def owner_of(request: web.Request) -> Owner:
     """Who asks, as his token says."""
     who = caller(request)
-    return Owner(f"http:{who.name}", operator=who.operator)
+    return Owner(who.owner_name, operator=who.operator)
 
 
 @scope("read", "chat")
@@ -317,7 +317,7 @@ def _change(request: web.Request, name: str, tx: Transaction) -> dict[str, Any]:
 def _looker(request: web.Request) -> Owner:
     """Who looks: a token that may read may look at everything."""
     who = caller(request)
-    return Owner(f"http:{who.name}", operator=who.operator or "read" in who.scopes)
+    return Owner(who.owner_name, operator=who.operator or "read" in who.scopes)
 
 
 async def _run(

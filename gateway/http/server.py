@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.http import control, mcp
-from gateway.http.auth import Tokens, guard_host, guard_token, own_token
+from gateway.http.auth import WAYS, Tokens, guard_caller, guard_host, own_token
 from gateway.http.configuration import EDITING
+from gateway.http.cookies import by_cookie
 from gateway.http.details import DOCTOR, Doctor
 from gateway.http.keys import GATEWAY
 from gateway.http.openai import DESK
@@ -89,10 +90,11 @@ class HttpServer:
     def _application(self) -> web.Application:
         gateway = self._gateway
         app = web.Application(
-            middlewares=[explain_errors, guard_host, guard_token(Tokens(gateway.paths)), follow_trace],
+            middlewares=[explain_errors, guard_host, guard_caller, follow_trace],
             client_max_size=LARGEST_BODY,
         )
         app[GATEWAY] = gateway
+        app[WAYS] = (Tokens(gateway.paths).way, by_cookie)
         app[ATTEMPTS] = Attempts()
         app[DOCTOR] = Doctor()
         app[EDITING] = asyncio.Lock()

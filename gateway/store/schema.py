@@ -33,6 +33,9 @@ from gateway.store.schema_platforms import people as people
 from gateway.store.schema_platforms import threads as threads
 from gateway.store.schema_records import process_starts as process_starts
 from gateway.store.schema_records import usage as usage
+from gateway.store.schema_web import conversations as conversations
+from gateway.store.schema_web import signin_codes as signin_codes
+from gateway.store.schema_web import signins as signins
 
 meta = Table(
     "meta",
@@ -328,6 +331,7 @@ outbox = Table(
 )
 Index("outbox_state", outbox.c.state, outbox.c.next_at)
 Index("outbox_route", outbox.c.route, outbox.c.id)
+Index("outbox_session", outbox.c.session_id, outbox.c.created_at)
 
 events = Table(
     "events",

@@ -148,6 +148,8 @@ class Life:
     """The line that it prints once it is ready."""
     exited: asyncio.Future[int]
     """Its exit code; minus the signal that killed it."""
+    printed: asyncio.Queue[str] = field(default_factory=asyncio.Queue[str])
+    """The lines that it prints after its greeting."""
 
     async def said(self, seconds: float = PATIENCE_SECONDS) -> str:
         """Waits for the line that it prints once it is ready.
@@ -242,8 +244,8 @@ async def _watch(process: asyncio.subprocess.Process, life: Life) -> None:
     line = await process.stdout.readline()
     if line:
         life.greeting.set_result(line.decode().strip())
-    while await process.stdout.read(4096):
-        pass
+    async for line in process.stdout:
+        life.printed.put_nowait(line.decode().strip())
     life.exited.set_result(await process.wait())
 
 

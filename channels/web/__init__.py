@@ -1,0 +1,1 @@
+"""The page: chat and control room in a browser."""
