@@ -88,6 +88,9 @@ class Relay:
         known = self._streams.get(post.id)
         if known is not None:
             return known
+        if post.recovered and post.platform_id is None:
+            # It may be on its platform already, cut off by a crash: the delivery looks for it, or marks what it sends.
+            return None
         route = Route.from_json(post.route)
         channel = self._channels.get(route.channel)
         if channel is None or channel.capabilities.pull or not channel.able(route).streaming:

@@ -172,9 +172,6 @@ class Posts:
                 await self._readable("send_message_draft", route, message, **more)
 
             return Draft(draft)
-        if post.recovered and post.replaces is None:
-            # It may stand there already, cut off: what is posted in the end says so.
-            raise DeliveryError("the answer may have been begun before", uncertain=True)
         shown: Rendered | None = None
         message_id = post.replaces
         if message_id is None:
