@@ -28,6 +28,17 @@ class NetworkForbidden(AssertionError):
     """A test wanted to leave this machine."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the marker of tests that take minutes known."""
+    config.addinivalue_line("markers", "long: takes minutes; runs only with `-m long`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what takes minutes, unless it is asked for."""
+    if not config.getoption("markexpr"):
+        items[:] = [item for item in items if "long" not in item.keywords]
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Home and state lie in the test's own folder; keys of model providers are gone."""
