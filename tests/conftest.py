@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web_app
 from hypothesis import HealthCheck, Phase, settings
 
 # The same examples at every run, so that a change is judged by what it changes; `make fuzz` looks for new ones. What
@@ -51,6 +52,13 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LANEWAY_HOME", str(home / "state"))
     monkeypatch.setenv("LANEWAY_OFFLINE", "1")
     return home
+
+
+@pytest.fixture(autouse=True)
+def forget_applications() -> Iterator[None]:
+    """aiohttp keeps the last thousand applications alive, and with them the gateways of the tests before."""
+    yield
+    web_app._cached_build_middleware.cache_clear()  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture(autouse=True, scope="session")
