@@ -163,10 +163,10 @@ async def test_25_retry_opens_what_has_not_ended_well(tmp_path: Path) -> None:
         timed_out = await submit(p, data={"hold": "late"}, timeoutMs=700)
         stopped = await submit(p, data={"hold": "never", "give": 1})
         await change(p, stopped, "stop")
-        for job in (dead, failed, timed_out, stopped):
-            before = await ended(p, job)
-            plugin.release("late")
-            plugin.release("never")
+        found = [await ended(p, job) for job in (dead, failed, timed_out, stopped)]
+        plugin.release("late")
+        plugin.release("never")
+        for job, before in zip((dead, failed, timed_out, stopped), found, strict=True):
             again = await change(p, job, "retry")
             assert (again["status"], again["attempt"], again["outcome"], again["error"]) == ("queued", 1, None, None)
             after = await ended(p, job)
