@@ -5,11 +5,13 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 N      ?= 500
 SEED   ?=
+JOBS   ?= 5000
+DB     ?= postgres
 
 ON_BOTH := tests/spec/test_announce.py tests/spec/test_restart.py tests/spec/test_routes_and_queue.py \
 	tests/spec/test_spawn.py tests/spec/test_turn.py tests/test_events.py tests/crash/test_matrix.py tests/jobs
 
-.PHONY: chat start test test-postgres check format proofs chaos fuzz bench lock clean
+.PHONY: chat start test test-postgres check format proofs chaos chaos-jobs fuzz bench lock clean
 
 chat: $(READY)
 	@$(BIN)/laneway init --quiet
@@ -34,11 +36,14 @@ format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-proofs: $(READY)  # the tests that take minutes: 60 random kills
+proofs: $(READY)  # the tests that take minutes: 60 random kills, and a minute of jobs under fire on each database
 	@$(BIN)/python -m pytest -m long
 
 chaos: $(READY)  # make chaos N=500 SEED=1: that many random kills
 	@$(BIN)/python -m tests.crash.chaos --n $(N) $(if $(SEED),--seed $(SEED))
+
+chaos-jobs: $(READY)  # make chaos-jobs JOBS=5000 SEED=1 DB=postgres: that many jobs, a kill every two seconds
+	@$(BIN)/python -m tests.crash.chaos_jobs --n $(JOBS) --database $(DB) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(READY)  # the generated tests with examples that are new each time
 	@LANEWAY_FUZZ=1 $(BIN)/python -m pytest -n 2 -m hypothesis
