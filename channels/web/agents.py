@@ -146,7 +146,7 @@ async def change(view: View, name: str) -> web.StreamResponse:
         text, changed = view.gateway.jobs.change(tx, run, name, by=view.eyes.who.name)
         return {"text": text, "changed": changed}
 
-    return answer(await _refusing(view, unit))
+    return answer(await refusing(view, unit))
 
 
 async def steer(view: View) -> web.StreamResponse:
@@ -159,10 +159,10 @@ async def steer(view: View) -> web.StreamResponse:
         row = view.gateway.jobs.send(tx, owner, run, body.message.strip(), f"web:{view.eyes.who.name}:{body.id}")
         return {"text": f"✉️ “{capped(run.label, 80)}” reads it at its next step.", "inboxId": row.id}
 
-    return answer(await _refusing(view, unit), 202)
+    return answer(await refusing(view, unit), 202)
 
 
-async def _refusing(view: View, unit: Any) -> dict[str, Any]:
+async def refusing(view: View, unit: Any) -> dict[str, Any]:
     try:
         return await view.write(unit)
     except JobRefused as refused:
