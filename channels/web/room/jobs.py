@@ -79,11 +79,17 @@ def _in_order(found: Sequence[Run]) -> list[tuple[Run, int]]:
     return ordered
 
 
-PAGE = Page("/web/jobs", "Jobs", "jobs.html", load, icon="jobs", fragments=("jobs-open", "jobs-stats", "jobs-ended"))
+PAGE = Page(
+    "/web/jobs",
+    "Jobs",
+    "jobs.html",
+    load,
+    icon="jobs",
+    fragments=("jobs-stuck", "jobs-open", "now-lanes", "jobs-ended", "jobs-stats"),
+)
 FRAGMENTS = (
     Fragment("jobs-open", "jobs_open.html", load_open, on=("run", "progress", "idle"), label="Not ended"),
-    Fragment(
-        "jobs-stats", "jobs_stats.html", load_stats, on=("run",), every=30, operator=True, label="Kinds and lanes"
-    ),
+    Fragment("jobs-stuck", "jobs_stuck.html", load_stats, on=("run",), every=15, operator=True, label="What is stuck"),
+    Fragment("jobs-stats", "jobs_stats.html", load_stats, on=("run",), every=30, operator=True, label="Kinds"),
     Fragment("jobs-ended", "jobs_ended.html", load_ended, on=("run",), label="Ended lately"),
 )

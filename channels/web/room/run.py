@@ -59,22 +59,35 @@ async def load(view: View) -> Mapping[str, Any]:
 
 
 async def load_head(view: View) -> Mapping[str, Any]:
-    """State, actions, result and facts."""
+    """State, actions and result."""
 
     def unit(tx: Transaction) -> dict[str, Any]:
         run = view.eyes.run(tx, view.need("id"))
         [card] = agents.cards(view, tx, [run])
         kind = view.gateway.registry.job_kinds.get(run.kind)
-        limits = [each for each in budgets(tx, view.gateway.config, run) if each.limit is not None]
         return {
             "card": card,
-            "facts": facts.facts(tx, view, run),
-            "budgets": [each for each in limits if each.of == "run" or view.eyes.operator],
             "again": run.outcome not in (None, Outcome.OK) and run.archived_at is None,
             "replays": kind is not None and (view.eyes.operator or not kind.protected),
             "reason": words.reason(view.gateway.jobs.reason(tx, run)) if run.open and run.status != "running" else "",
-            "payload": _pretty(run.payload) if run.payload else "",
             "output": _pretty(run.output) if run.output is not None and run.output != run.result else "",
+            "key": run.session_key,
+        }
+
+    return await view.read(unit)
+
+
+async def load_facts(view: View) -> Mapping[str, Any]:
+    """What it was given, what it may spend, and everything else that is known of it."""
+
+    def unit(tx: Transaction) -> dict[str, Any]:
+        run = view.eyes.run(tx, view.need("id"))
+        limits = [each for each in budgets(tx, view.gateway.config, run) if each.limit is not None]
+        return {
+            "run": run,
+            "facts": facts.facts(tx, view, run),
+            "budgets": [each for each in limits if each.of == "run" or view.eyes.operator],
+            "payload": _pretty(run.payload) if run.payload and not run.task else "",
             "key": run.session_key,
         }
 
@@ -221,10 +234,11 @@ PAGE = Page(
     "Run",
     "run.html",
     load,
-    fragments=("run-head", "run-timeline", "run-tree", "run-turns", "run-inbox"),
+    fragments=("run-head", "run-timeline", "run-facts", "run-tree", "run-turns", "run-inbox"),
 )
 FRAGMENTS = (
     Fragment("run-head", "run_head.html", load_head, on=("run", "progress", "idle"), label="State"),
+    Fragment("run-facts", "run_facts.html", load_facts, on=("run", "message"), label="Details"),
     Fragment("run-timeline", "run_timeline.html", load_timeline, on=LIVE_ON, label="Timeline"),
     Fragment("run-tree", "run_tree.html", load_tree, on=("run",), every=5, label="Tree"),
     Fragment("run-turns", "run_turns.html", load_turns, on=LIVE_ON, label="Transcript"),

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from sqlalchemy import ColumnElement, and_, func, select, true
 
-from channels.web import agents, conversations
+from channels.web import agents, conversations, words
 from channels.web.eyes import Eyes
 from channels.web.room.turns import turns
 from channels.web.site import Fragment, Page, View
@@ -176,7 +176,9 @@ def _line(tx: Transaction, view: View, session: Session) -> Line:
     run = runs.find(tx, session.run_id) if session.run_id else None
     title = run.label if run is not None else conversations.title(tx, view.eyes, session.key, session)
     model = session.model or (run.model if run is not None else _usual(view, session))
-    return Line(session, capped(title, 80), model, *_state(session, waiting), waiting, active)
+    of_run = run is not None and run.open and session.turn_seq is None and not session.needs_user
+    state = (words.word(run), words.icon(run), words.tone(run)) if run is not None and of_run else None
+    return Line(session, capped(title, 80), model, *(state or _state(session, waiting)), waiting, active)
 
 
 def _state(session: Session, waiting: int) -> tuple[str, str, str]:
