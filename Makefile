@@ -9,7 +9,7 @@ SEED   ?=
 ON_BOTH := tests/spec/test_announce.py tests/spec/test_restart.py tests/spec/test_routes_and_queue.py \
 	tests/spec/test_spawn.py tests/spec/test_turn.py tests/test_events.py tests/crash/test_matrix.py tests/jobs
 
-.PHONY: chat start test test-postgres check format proofs chaos bench lock clean
+.PHONY: chat start test test-postgres check format proofs chaos fuzz bench lock clean
 
 chat: $(READY)
 	@$(BIN)/laneway init --quiet
@@ -39,6 +39,9 @@ proofs: $(READY)  # the tests that take minutes: 60 random kills
 
 chaos: $(READY)  # make chaos N=500 SEED=1: that many random kills
 	@$(BIN)/python -m tests.crash.chaos --n $(N) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(READY)  # the generated tests with examples that are new each time
+	@LANEWAY_FUZZ=1 $(BIN)/python -m pytest -n 2 -m hypothesis
 
 bench: $(READY)
 	@$(BIN)/python -m tests.bench

@@ -10,6 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web_app
+from hypothesis import HealthCheck, Phase, settings
+
+# The same examples at every run, so that a change is judged by what it changes; `make fuzz` looks for new ones. What
+# failed is made smaller, but not traced line by line to explain it: that is ten times slower, and has no end in sight.
+_PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
+_SLOW = (HealthCheck.too_slow,)
+settings.register_profile("same", derandomize=True, phases=_PHASES, suppress_health_check=_SLOW)
+settings.register_profile("new", phases=_PHASES, suppress_health_check=_SLOW, print_blob=True)
+settings.load_profile("new" if "LANEWAY_FUZZ" in os.environ else "same")
 
 _LOCAL_NAMES = frozenset({"", "localhost", "ip6-localhost", socket.gethostname()})
 _KEY_WORDS = ("_API_KEY", "_TOKEN", "_SECRET", "_PROXY", "_proxy")
@@ -17,6 +27,17 @@ _KEY_WORDS = ("_API_KEY", "_TOKEN", "_SECRET", "_PROXY", "_proxy")
 
 class NetworkForbidden(AssertionError):
     """A test wanted to leave this machine."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the marker of tests that take minutes known."""
+    config.addinivalue_line("markers", "long: takes minutes; runs only with `-m long`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what takes minutes, unless it is asked for."""
+    if not config.getoption("markexpr"):
+        items[:] = [item for item in items if "long" not in item.keywords]
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +52,13 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LANEWAY_HOME", str(home / "state"))
     monkeypatch.setenv("LANEWAY_OFFLINE", "1")
     return home
+
+
+@pytest.fixture(autouse=True)
+def forget_applications() -> Iterator[None]:
+    """aiohttp keeps the last thousand applications alive, and with them the gateways of the tests before."""
+    yield
+    web_app._cached_build_middleware.cache_clear()  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""One stage for all crash tests of a worker, and the marker of those that take minutes."""
+"""One stage for all crash tests of a worker."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ import pytest
 import pytest_asyncio
 
 from tests.crash.stage import Stage, stage
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Makes the marker known."""
-    config.addinivalue_line("markers", "long: takes minutes; runs only with `-m long`")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what takes minutes, unless it is asked for."""
-    if not config.getoption("markexpr"):
-        items[:] = [item for item in items if "long" not in item.keywords]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
