@@ -41,9 +41,10 @@ NEEDED = "LANEWAY_NEEDS_CHROMIUM" in os.environ
 """Without a browser the tests fail instead of being left out."""
 AXE = Path(__file__).parent.parent / "web" / "vendor" / "axe.min.js"
 PATIENCE_MS = 15_000.0
-SIDEWAYS = """(() => [document.scrollingElement, ...document.querySelectorAll("main, .drawer, .column")]
+SIDEWAYS = """new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))
+    .then(() => [document.scrollingElement, ...document.querySelectorAll("main, .drawer, .column")]
     .filter((each) => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).visibility !== "hidden")
-    .map((each) => `${each.tagName}.${each.className}: ${each.scrollWidth} in ${each.clientWidth}`).join("; "))()"""
+    .map((each) => `${each.tagName}.${each.className}: ${each.scrollWidth} in ${each.clientWidth}`).join("; "))"""
 EXPECTED = re.compile(
     r"Failed to load resource|ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|NetworkError"
 )
@@ -114,6 +115,11 @@ class Stage:
         if self.look.phone and not await self.page.is_visible(f"#{name}.open"):
             await self.page.click(f'[data-drawer="{name}"]')
             await self.page.wait_for_selector(f"#{name}.open")
+
+    async def me(self) -> None:
+        """On a narrow screen, opens what concerns the person and this browser."""
+        if self.look.phone:
+            await self.page.click('[data-drawer="me"]')
 
     async def kill(self) -> None:
         """SIGKILL for the gateway."""
