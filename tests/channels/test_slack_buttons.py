@@ -163,3 +163,19 @@ async def test_2_an_owner_s_command_makes_no_shared_conversation_his(tmp_path: P
             await room.told("and now?", thread=thread, who=room.bob)
         tools: set[Any] = {tool for seen in room.p.main_requests() for tool in seen.tools}
         assert "exec" not in tools and "memory_search" not in tools, json.dumps(sorted(tools))
+
+
+async def test_2_a_sub_agent_s_question_is_asked_where_it_was_spawned(tmp_path: Path) -> None:
+    """Channels 2: a child's command is approved in the conversation that asked for the child."""
+    async with slack_room(tmp_path, config=EXEC) as room:
+        room.p.on(lambda seen: say(f"child: {seen.results[0]}"), role="child", last_role="tool")
+        room.p.on(reply=calls(Call("exec", {"command": "seq 3 4"})), role="child")
+        spawn = Call("sessions_spawn", {"task": "count", "label": "count"})
+        room.p.on(reply=calls(spawn), role="main", user="^spawn$", turn_step=1)
+        room.p.on(reply=say("It counts."), role="main", user="^spawn$")
+        room.p.on(lambda seen: say(f"reported: {'exit code 0' in seen.last_user}"), role="main")
+        await room.ann.says("dm", "spawn")
+        question = await room.ws.wait_message(r"A sub-agent wants to run.*\[Allow\]", channel=room.ann.dm)
+        await room.ann.presses("dm", question.ts, "Allow")
+        await room.ws.wait_message("reported: True", channel=room.ann.dm)
+        await room.ws.until(lambda: "✅ allowed by ann" in room.ws.view(question), "the answered question")

@@ -86,6 +86,7 @@ async def stage(tmp_path: Path) -> AsyncGenerator[Stage]:
         yield Stage(tmp_path, nursery.start, url, slots, migrated)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_every_message_is_answered_once_whatever_is_killed_when(stage: Stage, tmp_path: Path) -> None:
     """Issue: kill -9 at each point of receive → commit → ack → turn → outbox → send → record, with redelivery."""

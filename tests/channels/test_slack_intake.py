@@ -144,3 +144,21 @@ async def test_1_a_bare_mention_is_a_message(tmp_path: Path) -> None:
         room.echo()
         asked = await room.asks("")
         await room.ws.wait_message("heard: ann: .addressed you without saying anything", thread=asked)
+
+
+async def test_4_a_message_that_is_dropped_is_told_to_its_sender(tmp_path: Path) -> None:
+    """Channels 4: beyond `cap` the queue acts visibly: a dropped message's sender is told, in its thread."""
+    queue = {"messages": {"queue": {"mode": "followup", "cap": 1, "drop": "new"}}}
+    async with slack_room(tmp_path, config=queue) as room:
+        room.p.on(reply=say("first", hold="first"), role="main", user="ann: wait")
+        room.echo()
+        thread = await room.asks("wait")
+        await room.p.wait_asked(lambda seen: "ann: wait" in seen.last_user)
+        await room.ann.says(GENERAL, "kept", thread=thread)
+        await room.ws.wait_delivered()
+        await room.bob.says(GENERAL, "dropped", thread=thread)
+        await room.ws.wait_message("this one was not taken", thread=thread)
+        room.p.model.release("first")
+        await room.ws.wait_message("heard: ann: kept", thread=thread)
+        await room.settled(thread)
+        assert room.heard() == ["ann: wait", "ann: kept"]

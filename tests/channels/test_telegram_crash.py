@@ -53,6 +53,7 @@ async def opened(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ope
         yield await stack.enter_async_context(stage(folder, rules=RULES, imports=imports)), free
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_every_point(opened: Opened, tmp_path: Path) -> None:

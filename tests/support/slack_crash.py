@@ -110,6 +110,8 @@ class SlackScene:
         ann = await self.ws.user("ann")
         self.asked = await ann.says(self.channel, "hello", mention=True)
         await self._reads("^heard: .*ann: hello$", self.asked)
+        # Until the answer stands: what is said while it is still being written goes into the same turn.
+        await self._settles()
         await ann.says(self.channel, "dig", thread=self.asked)
         self.opened = (await self._reads("🧵 ")).ts
         await self._reads("hole dug", self.opened)
@@ -120,15 +122,24 @@ class SlackScene:
         await self._reads("^Queue mode", self.asked)
         await ann.says(self.channel, "long", thread=self.asked)
         await self._reads("The end", self.asked)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await self._rests():  # noqa: ASYNC110 - another process tells nobody
-                await asyncio.sleep(LOOK_SECONDS)
+        await self._settles()
         self._stopping = True
         if self._life is not None:
             self._life.terminate()
 
     async def _reads(self, pattern: str, thread: str | None = None) -> Seen:
         return await self.ws.wait_message(pattern, channel=self.channel, thread=thread, seconds=PATIENCE_SECONDS)
+
+    async def _settles(self) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (  # noqa: ASYNC110 - another process tells nobody
+                await self._rests() and all("all done" in card.view for card in await self._cards())
+            ):
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _cards(self) -> list[Seen]:
+        posts = await self.ws.posts(self.channel)
+        return [one for one in posts if one.root == self.asked and "Sub-agents" in one.view]
 
     async def _rests(self) -> bool:
         """Whether the gateway is there, and has nothing to do and nothing to post."""
@@ -190,7 +201,7 @@ class SlackScene:
                 known.update(fitting)
                 if len(fitting) != 1:
                     found.append(f"{len(fitting)} posts {pattern!r} in {self._name(thread)}")
-        cards = [one for one in posts if one.root == self.asked and "Sub-agents" in one.view]
+        cards = await self._cards()
         if len(cards) > 1 or any("all done" not in one.view for one in cards):
             found.append(f"cards: {[one.view for one in cards]}")
         known.update(one.ts for one in cards)
