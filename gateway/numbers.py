@@ -17,6 +17,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86_400}d{whole % 86_400 // 3600}h"
 
 
+def tenths(seconds: float) -> str:
+    """A short time with its tenths, a long one without: `0.4s`, `2m31s`."""
+    return f"{max(0.0, seconds):.1f}s" if seconds < 10 else duration(seconds)
+
+
 def count(number: int) -> str:
     """`950`, `12.3k`, `4.5M`."""
     if number < 1000:

@@ -75,7 +75,7 @@ def cards(view: View, tx: Transaction, found: Sequence[Run]) -> list[CardView]:
 
 def _card(view: View, tx: Transaction, run: Run, depth: int) -> CardView:
     activity = view.gateway.events.live.activity(run.session_key) if run.open else None
-    doing = (activity.text if activity else "") or run.progress or run.last_tool or ""
+    doing = (activity.text if activity else "") or run.progress or (f"used {run.last_tool}" if run.last_tool else "")
     if run.open and run.status not in ("running",):
         doing = words.reason(view.gateway.jobs.reason(tx, run))
     if not run.open:
@@ -87,7 +87,7 @@ def _card(view: View, tx: Transaction, run: Run, depth: int) -> CardView:
         words.icon(run),
         words.word(run),
         words.tone(run),
-        capped(doing, ACTION_CHARS),
+        capped(words.plain(doing), ACTION_CHARS),
         run.started_at if run.open and run.started_at else None,
         runtime_ms(run, tx.now),
         usage.input + usage.output,
@@ -146,7 +146,7 @@ async def change(view: View, name: str) -> web.StreamResponse:
         text, changed = view.gateway.jobs.change(tx, run, name, by=view.eyes.who.name)
         return {"text": text, "changed": changed}
 
-    return answer(await _refusing(view, unit))
+    return answer(await refusing(view, unit))
 
 
 async def steer(view: View) -> web.StreamResponse:
@@ -159,10 +159,10 @@ async def steer(view: View) -> web.StreamResponse:
         row = view.gateway.jobs.send(tx, owner, run, body.message.strip(), f"web:{view.eyes.who.name}:{body.id}")
         return {"text": f"✉️ “{capped(run.label, 80)}” reads it at its next step.", "inboxId": row.id}
 
-    return answer(await _refusing(view, unit), 202)
+    return answer(await refusing(view, unit), 202)
 
 
-async def _refusing(view: View, unit: Any) -> dict[str, Any]:
+async def refusing(view: View, unit: Any) -> dict[str, Any]:
     try:
         return await view.write(unit)
     except JobRefused as refused:

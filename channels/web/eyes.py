@@ -30,6 +30,8 @@ from gateway.store.sessions import Session
 
 CHANNEL = "web"
 _ALL = select(*rows.columns(runs_table, Run))
+_NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
+_ID_CHARS = 36
 _RUN_ID = re.compile(r"[0-9a-f-]{4,36}", re.ASCII)
 
 
@@ -140,6 +142,31 @@ class Eyes:
         if row is None:
             raise ApiError(404, "there is no such run")
         return Run(*row)
+
+    def sees_run(self, tx: Transaction, run_id: str) -> bool:
+        """Whether a run is in his view."""
+        return tx.execute(select(runs_table.c.id).where(runs_table.c.id == run_id, self.runs())).first() is not None
+
+    def run_named(self, tx: Transaction, word: str) -> Run:
+        """The run that a number (`12`), an id or the beginning of one means to him.
+
+        Raises:
+            ApiError: 404 if he sees none, or several.
+        """
+        if _NUMBER.fullmatch(word):
+            row = tx.execute(_ALL.where(runs_table.c.number == int(word), self.runs())).first()
+            if row is not None:
+                return Run(*row)
+        if _RUN_ID.fullmatch(word) and len(word) < _ID_CHARS:
+            begins = runs_table.c.id.startswith(word, autoescape=True)
+            found = tx.execute(_ALL.where(begins, self.runs()).limit(2)).all()
+            if len(found) == 1:
+                return Run(*found[0])
+        return self.run(tx, word)
+
+    def sees_session(self, tx: Transaction, session: Session) -> bool:
+        """Whether a session is in his view."""
+        return self.operator or (not session.owned and self.sees_key(tx, session.key))
 
     def asker(self, tx: Transaction, run: Run) -> Owner:
         """As whom he acts on a run that he sees: from the conversation that it was asked for in."""

@@ -171,7 +171,7 @@ def _runs(tx: Transaction, view: View) -> list[Waiting]:
             words.icon(run),
             words.word(run),
             run.label,
-            "",
+            f"/web/runs/{run.id}",
             words.reason(view.gateway.jobs.reason(tx, run)),
             run.created_at,
         )

@@ -25,7 +25,10 @@ async def offer(view: View) -> web.StreamResponse:
             "conversations": [
                 {"title": each.title, "href": f"/web/chat/{render.path_part(each.key)}"} for each in known
             ],
-            "runs": [{"id": run.id, "label": run.label, "state": words.word(run), "open": run.open} for run in runs],
+            "runs": [
+                {"id": run.id, "number": run.number, "label": run.label, "state": words.word(run), "open": run.open}
+                for run in runs
+            ],
         }
 
     found = await view.read(unit)

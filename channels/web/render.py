@@ -12,6 +12,7 @@ import gzip
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -106,6 +107,9 @@ def environment() -> Environment:
         "markdown": _markdown,
         "lines": _lines,
         "path": path_part,
+        "tenths": numbers.tenths,
+        "bytes": _bytes,
+        "moment": _moment,
         "run_icon": words.icon,
         "run_word": words.word,
         "run_tone": words.tone,
@@ -119,6 +123,19 @@ def environment() -> Environment:
 def path_part(text: str) -> str:
     """A session key as a part of a path."""
     return quote(text, safe=":@+")
+
+
+def _bytes(number: int) -> str:
+    """`812 kB`, `1.4 MB`."""
+    if number < 1_000_000:
+        return f"{-(-number // 1000)} kB"
+    return f"{number / 1_000_000:.1f} MB" if number < 1_000_000_000 else f"{number / 1_000_000_000:.1f} GB"
+
+
+def _moment(stamp: str) -> Any:
+    """A time in ISO 8601 as an element that the browser fills."""
+    ms = round(datetime.fromisoformat(stamp).timestamp() * 1000)
+    return _safe(f'<time datetime="{iso(ms)}" data-ago="{ms}"></time>')
 
 
 def _markdown(text: str) -> Any:

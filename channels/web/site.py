@@ -18,9 +18,11 @@ the query's parameters, `view.read(unit, …)` reads the database. It returns th
 Its template is a piece of HTML without a frame. In the page `{{ fragment["runs-list"] }}` puts it in its place,
 rendered at once and inside `<section data-fragment="/web/fragments/runs-list?…" data-on="run progress">`. The page
 asks for it again, with the same parameters, at most once a second when an event of such a type was seen, and puts the
-answer in the place of the old piece node by node, so that focus, selection, scrolling and open `<details>` stay. Give
-an `id` to everything in it that may move or go. Times: `{{ time(ms) }}` and `{{ since(ms) }}` of `macros.html`, which
-the browser keeps counting; a text that changes with every second would make every answer a new one.
+answer in the place of the old piece node by node, so that focus, selection, scrolling and open `<details>` stay. With
+`every=5` it is also asked for every five seconds. `load` may say otherwise for what it shows: values `on` and `every`;
+with `key`, the key of a session, only what happens in that session counts, and whatever changes a run. Give an `id` to
+everything in it that may move or go. Times: `{{ time(ms) }}` and `{{ since(ms) }}` of `macros.html`, which the browser
+keeps counting; a text that changes with every second would make every answer a new one.
 Types of events: `message run progress idle approval delivery session`; for somebody who isn't an operator, those of
 what he sees.
 
@@ -105,6 +107,8 @@ class Page:
     load: Load
     icon: str = ""
     """Its symbol in the navigation; empty: it isn't there."""
+    short: str = ""
+    """Its name where there is little room."""
     fragments: Sequence[str] = ()
     """Names of its live pieces."""
     operator: bool = False
@@ -120,6 +124,8 @@ class Fragment:
     load: Load
     on: Sequence[str] = ()
     """Types of the events after which it is asked for again."""
+    every: int = 0
+    """Seconds after which it is asked for again, whatever has happened; 0: never."""
     operator: bool = False
     label: str = ""
     """Its name for who can't see where it stands."""
@@ -172,7 +178,7 @@ class Site:
             position = await view.read(events.newest)
             context = await page.load(view)
             pieces = {name: await self._piece(view, self._by_name[name], context) for name in page.fragments}
-            frame = self._frame(view, page.title, page.path)
+            frame = self._frame(view, page.title, view.request.path)
             return await render.page(
                 view.request, page.template, {**frame, "position": position, **context, "fragment": pieces}
             )
@@ -192,9 +198,17 @@ class Site:
             return ""
         params: Mapping[str, str] = context.get("params", view.params)
         inner = View(view.request, view.eyes, params)
-        html = await render.render(fragment.template, {"eyes": view.eyes, **await fragment.load(inner)})
+        loaded = await fragment.load(inner)
+        html = await render.render(fragment.template, {"eyes": view.eyes, **loaded})
         query = f"?{urlencode(params)}" if params else ""
-        values = {"fragment": fragment, "url": f"{FRAGMENTS}/{fragment.name}{query}", "html": html}
+        values = {
+            "fragment": fragment,
+            "url": f"{FRAGMENTS}/{fragment.name}{query}",
+            "html": html,
+            "on": loaded.get("on", fragment.on),
+            "every": loaded.get("every", fragment.every),
+            "key": loaded.get("key", ""),
+        }
         return await render.markup("fragment.html", values)
 
     def _frame(self, view: View, title: str, path: str) -> dict[str, Any]:

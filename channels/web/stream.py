@@ -55,25 +55,6 @@ class StreamQuery(Body):
     """Where it stands, if the browser doesn't say so itself."""
 
 
-class Ears:
-    """Which events somebody hears."""
-
-    def __init__(self, eyes: Eyes, keys: set[str], key: str | None) -> None:
-        self._eyes = eyes
-        self._key = key
-        self._below = Subtree(keys)
-
-    def wanted(self, event: Event) -> bool:
-        """Whether he hears it."""
-        if event.type == REVOKED:
-            return event.data.get("signIn") == self._eyes.who.signin
-        if event.type in TEXTS:
-            return event.session_key == self._key
-        if self._eyes.operator:
-            return True
-        return (event.session_key is not None and self._eyes.own(event.session_key)) or self._below.wanted(event)
-
-
 @dataclass
 class Flow:
     """What is to be sent, and when."""
@@ -103,6 +84,15 @@ class Flow:
         if event.session_key is not None:
             self.keys.add(event.session_key)
         self.last_id = event.id or self.last_id
+
+    def adds(self, event: Event) -> bool:
+        """Notes a fleeting event together with those that are told soon; False: there are none."""
+        if not self.kinds or event.id is not None:
+            return False
+        self.kinds.add(event.type)
+        if event.session_key is not None:
+            self.keys.add(event.session_key)
+        return True
 
     def wait(self) -> float:
         """Seconds until something is to be sent."""
@@ -144,17 +134,44 @@ class Flow:
         self.changed = True
 
 
+class Ears:
+    """Which events somebody hears."""
+
+    def __init__(self, eyes: Eyes, keys: set[str], flow: Flow) -> None:
+        self._eyes = eyes
+        self._flow = flow
+        self._key = flow.key
+        self._below = Subtree(keys)
+
+    def wanted(self, event: Event) -> bool:
+        """Whether he hears it. What he will be told of anyway in a moment is added to that and wakes nobody: fifty
+        runs at work say ten times a second what they are doing."""
+        if not self._concerned(event):
+            return False
+        return not (event.type == "progress" and self._flow.adds(event))
+
+    def _concerned(self, event: Event) -> bool:
+        if event.type == REVOKED:
+            return event.data.get("signIn") == self._eyes.who.signin
+        if event.type in TEXTS:
+            return event.session_key == self._key
+        if self._eyes.operator:
+            return True
+        return (event.session_key is not None and self._eyes.own(event.session_key)) or self._below.wanted(event)
+
+
 async def listen(view: View) -> web.StreamResponse:
     """`GET /web/events`."""
     query = read_query(view.request, StreamQuery)
     if query.key is not None:
         await view.read(view.eyes.session, query.key)
-    ears = Ears(view.eyes, await view.read(_keys, view.eyes), query.key)
+    flow = Flow(query.key)
+    ears = Ears(view.eyes, await view.read(_keys, view.eyes), flow)
     log = view.gateway.events
     async with log.subscribe(last_id=_last_id(view.request, query), wanted=ears.wanted) as watch:
         response = await open_stream(view.request, dict(render.SAFE))
         await response.write(frame("hello", {"version": render.static_files().version}, watch.position))
-        flow, checked = Flow(query.key), time.monotonic()
+        checked = time.monotonic()
         try:
             while True:
                 event = await next_event(watch, flow.wait())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 
 from gateway.store.runs import Run
 
+_MARKS = re.compile(r"\*\*|__|`|^#+\s+|(?<=\n)#+\s+")
 WORDS: Mapping[str, str] = {
     "queued": "queued",
     "delayed": "delayed",
@@ -55,18 +58,26 @@ def icon(run: Run) -> str:
     return f"s-{state(run)}"
 
 
+def plain(text: str) -> str:
+    """Markdown in a line that shows none."""
+    return _MARKS.sub("", text)
+
+
 def reason(text: str | None) -> str:
     """Why a job isn't running, as a person says it (`gateway/jobs/reason.py`)."""
     if text is None:
         return "about to begin"
     name, _, rest = text.partition(" ")
+    if name.endswith("_until"):
+        rest = f"{datetime.fromisoformat(rest):%d %b, %H:%M:%S} UTC"
     known = {
         "paused": "paused: resume it to go on",
         "delayed_until": f"not before {rest}",
         "children:": f"waits for its children: {rest} have ended",
         "dependencies:": f"waits for other jobs: {rest} have ended",
         "dependency_failed:": f"a job that it waits for didn't end well: {rest}",
-        "rate_limited": "the provider asked for a pause",
+        "rate_limited_until": f"the provider asked for a pause, until {rest}",
+        "unavailable_until": f"its kind is switched off or missing: looked at again {rest}",
         "budget": "nothing fits into its budget any more",
         "lane_full:": f"its lane is full: {rest}",
         "no_lane:": f"there is no lane {rest}",

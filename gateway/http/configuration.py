@@ -56,7 +56,7 @@ async def show_config(request: web.Request) -> web.Response:
 @scope("operator")
 async def show_source(request: web.Request) -> web.Response:
     """`GET /api/config/source`: the file's text with a placeholder for each secret."""
-    source = await _source(request.app[GATEWAY])
+    source = await source_now(request.app[GATEWAY])
     exists = source.raw is not None
     return answer({"file": str(source.file), "exists": exists, "text": source.masked.text, "etag": source.etag})
 
@@ -100,7 +100,7 @@ async def save_config(request: web.Request) -> web.Response:
         who, kept = caller(request).name, str(backup) if backup else None
         await gateway.database.run(_note, who, str(source.file), kept)
         done = await gateway.reload()
-        now = await _source(gateway)
+        now = await source_now(gateway)
     return answer(
         {
             "saved": True,
@@ -126,7 +126,12 @@ def problem_json(problem: Problem) -> dict[str, Any]:
     }
 
 
-async def _source(gateway: Gateway) -> Source:
+async def source_now(gateway: Gateway) -> Source:
+    """The file as it is.
+
+    Raises:
+        ApiError: 409 if it can't be read.
+    """
     options = gateway.options
     file = config_file(options.config_path, paths=options.paths, environ=options.environ)
     try:
@@ -136,7 +141,7 @@ async def _source(gateway: Gateway) -> Source:
 
 
 async def _checked(gateway: Gateway, body: TextBody) -> tuple[Source, Checked]:
-    source = await _source(gateway)
+    source = await source_now(gateway)
     if source.etag != body.etag:
         raise _changed()
     options, known = gateway.options, gateway.config.secret_values()

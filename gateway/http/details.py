@@ -58,28 +58,30 @@ DOCTOR: web.AppKey[Doctor] = web.AppKey("doctor", Doctor)
 @scope("operator")
 async def show_details(request: web.Request) -> web.Response:
     """`GET /api/health/details`."""
-    gateway = request.app[GATEWAY]
+    return answer(await details(request.app[GATEWAY], request.app[DOCTOR]))
+
+
+async def details(gateway: Gateway, doctor: Doctor) -> dict[str, Any]:
+    """All of it."""
     database = await gateway.database.health()
     began = await gateway.database.read(starts.newest, STARTS)
-    at, findings = await request.app[DOCTOR].report(gateway)
-    return answer(
-        {
-            **_process(gateway),
-            "database": {
-                "kind": database.kind,
-                "place": database.place,
-                "schema": HEAD,
-                "sizeBytes": database.size_bytes,
-                "logBytes": database.log_bytes,
-                "lastCheckpoint": iso(database.checkpoint_at),
-                "waitingUnits": database.waiting,
-            },
-            "channels": [{"name": each.name, "accounts": each.state()} for each in gateway.registry.channels.values()],
-            "telemetry": _telemetry(gateway),
-            "starts": [_start(each) for each in began],
-            "doctor": {"at": iso(int(at * 1000)), "findings": [finding.data() for finding in findings]},
-        }
-    )
+    at, findings = await doctor.report(gateway)
+    return {
+        **_process(gateway),
+        "database": {
+            "kind": database.kind,
+            "place": database.place,
+            "schema": HEAD,
+            "sizeBytes": database.size_bytes,
+            "logBytes": database.log_bytes,
+            "lastCheckpoint": iso(database.checkpoint_at),
+            "waitingUnits": database.waiting,
+        },
+        "channels": [{"name": each.name, "accounts": each.state()} for each in gateway.registry.channels.values()],
+        "telemetry": _telemetry(gateway),
+        "starts": [_start(each) for each in began],
+        "doctor": {"at": iso(int(at * 1000)), "findings": [finding.data() for finding in findings]},
+    }
 
 
 def _process(gateway: Gateway) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 from pydantic import Field
@@ -22,6 +22,9 @@ from gateway.http.runs import run_of
 from gateway.store import ledger
 from gateway.store.database import Transaction
 from gateway.views import tokens_json, usd
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
 
 USUAL_DAYS = 30
 
@@ -50,7 +53,7 @@ async def show_usage(request: web.Request) -> web.Response:
     since = query.since or until - timedelta(days=USUAL_DAYS - 1)
     if since > until:
         raise ApiError(400, "`from` is later than `to`", field="from")
-    persons = _persons(request, caller(request))
+    persons = persons_of(gateway, caller(request))
 
     def load(tx: Transaction) -> tuple[list[ledger.Sum], ledger.Sum]:
         days = (since.isoformat(), until.isoformat())
@@ -89,11 +92,11 @@ def _dimensions(text: str) -> tuple[ledger.Dimension, ...]:
     return tuple(dict.fromkeys(cast("list[ledger.Dimension]", names)))
 
 
-def _persons(request: web.Request, who: Caller) -> Collection[str] | None:
+def persons_of(gateway: Gateway, who: Caller) -> Collection[str] | None:
     """As whom a caller has spoken; None: he may see everybody."""
     if who.operator or "read" in who.scopes:
         return None
-    channels = request.app[GATEWAY].registry.channels.values()
+    channels = gateway.registry.channels.values()
     own = [each.name for each in channels if each.capabilities.pull or each.capabilities.held]
     return [f"{name}:{who.name}" for name in (*own, "http")]
 

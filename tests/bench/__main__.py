@@ -1,6 +1,7 @@
 """`python -m tests.bench [NAME …]`: measures a real gateway process and prints a table.
 
-Names choose parts: startup, sdk, latency, fanout, queued, isolation, slack, litellm. Exit code 1 if a target isn't met.
+Names choose parts: startup, sdk, latency, fanout, queued, isolation, console, slack, litellm, postgres. Exit code 1 if
+a target isn't met.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import channels, fanout, footprint, latency, queues
+from tests.bench import channels, console, fanout, footprint, latency, queues
 from tests.bench.postgres import postgres
 from tests.bench.report import Measurement, table
 
@@ -23,6 +24,7 @@ PARTS: Mapping[str, Part] = {
     "fanout": fanout.fanout,
     "queued": queues.queued,
     "isolation": queues.isolation,
+    "console": console.console,
     "slack": channels.of("slack"),
     "litellm": footprint.with_litellm,
     "postgres": postgres,

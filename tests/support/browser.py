@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,10 @@ NEEDED = "LANEWAY_NEEDS_CHROMIUM" in os.environ
 """Without a browser the tests fail instead of being left out."""
 AXE = Path(__file__).parent.parent / "web" / "vendor" / "axe.min.js"
 PATIENCE_MS = 15_000.0
+SIDEWAYS = """new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))
+    .then(() => [document.scrollingElement, ...document.querySelectorAll("main, .drawer, .column")]
+    .filter((each) => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).visibility !== "hidden")
+    .map((each) => `${each.tagName}.${each.className}: ${each.scrollWidth} in ${each.clientWidth}`).join("; "))"""
 EXPECTED = re.compile(
     r"Failed to load resource|ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|NetworkError"
 )
@@ -112,6 +116,11 @@ class Stage:
             await self.page.click(f'[data-drawer="{name}"]')
             await self.page.wait_for_selector(f"#{name}.open")
 
+    async def me(self) -> None:
+        """On a narrow screen, opens what concerns the person and this browser."""
+        if self.look.phone:
+            await self.page.click('[data-drawer="me"]')
+
     async def kill(self) -> None:
         """SIGKILL for the gateway."""
         self.life.kill()
@@ -124,10 +133,13 @@ class Stage:
 
     async def shot(self, name: str) -> None:
         """A picture, if they are wanted; the page never scrolls sideways."""
-        wide, inner = await self.page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
-        assert wide <= inner, f"{name} is {wide} wide on a screen of {inner}"
+        assert not (wide := await self.too_wide()), f"{name}: {wide}"
         if SHOTS:
             await self.page.screenshot(path=Path(SHOTS) / f"{name}-{self.look.name}.png")
+
+    async def too_wide(self) -> str:
+        """What makes the page scroll sideways; empty if nothing does."""
+        return str(await self.page.evaluate(SIDEWAYS))
 
     async def axe(self, name: str) -> None:
         """Looks for faults of accessibility: nothing serious or worse may be found."""
@@ -148,13 +160,22 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, browser: Browser, look: Look, config: Mapping[str, Any] | None = None
+    folder: Path,
+    browser: Browser,
+    look: Look,
+    config: Mapping[str, Any] | Callable[[str], Mapping[str, Any]] | None = None,
 ) -> AsyncGenerator[Stage]:
-    """All of it; ended at the end."""
+    """All of it; ended at the end.
+
+    Args:
+        folder: for the gateway.
+        browser: which.
+        look: the screen.
+        config: goes over the usual one, section by section; or makes that of the models' address.
+    """
     async with ScriptedModelServer() as models:
-        site = Site(folder, models.base_url).prepare(
-            {"gateway": {"port": free_port(), "drainSeconds": 0}, **(config or {})}
-        )
+        more = config(models.base_url) if callable(config) else config or {}
+        site = Site(folder, models.base_url).prepare({"gateway": {"port": free_port(), "drainSeconds": 0}, **more})
         life = await start(site)
         await life.ready()
         context = await new_context(browser, look)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -48,7 +49,10 @@ async def test_nothing_that_somebody_wrote_runs(tmp_path: Path, http: aiohttp.Cl
     async with pilot(tmp_path, config={"tools": {"exec": {"ask": "always", "sandbox": "off"}}}) as p:
         spawn = Call("sessions_spawn", {"task": f"evil {EVIL}", "label": EVIL[:80]})
         p.on(reply=fail(400, EVIL), role="child", task="^evil")
-        p.on(user="^go", turn_step=1, reply=calls(spawn, Call("read", {"path": EVIL}), text=EVIL))
+        worse = Call("sessions_spawn", {"task": f"worse {EVIL}", "label": EVIL[-80:]})
+        p.on(role="child", task="^worse", step=1, reply=calls(Call("grep", {"pattern": EVIL, "path": "."}), text=EVIL))
+        p.on(role="child", task="^worse", step=2, reply=say(EVIL))
+        p.on(user="^go", turn_step=1, reply=calls(spawn, worse, Call("read", {"path": EVIL}), text=EVIL))
         p.on(user="^go", turn_step=2, reply=say(EVIL))
         p.on(user="^ask", turn_step=1, reply=calls(Call("exec", {"command": f"echo {EVIL}"})))
         owner = await person(p, http)
@@ -66,7 +70,12 @@ async def test_nothing_that_somebody_wrote_runs(tmp_path: Path, http: aiohttp.Cl
             "/web/signins",
             f"/web/fragments/agents?key={KEY}",
             f"/web/fragments/conversations?key={KEY}",
+            *("/web/runs", "/web/jobs", "/web/sessions", "/web/usage", "/web/health", "/web/config"),
+            f"/web/runs?q={quote(EVIL[:60])}&kind={quote(EVIL)}&agent={quote(EVIL)}",
+            f"/web/config?q={quote(EVIL)}",
+            *(f"/web/sessions/{session['sessionId']}" for session in await p.sessions()),
             *(f"/web/fragments/run-log?id={run['runId']}" for run in await p.runs()),
+            *(f"/web/runs/{run['runId']}" for run in await p.runs()),
         ]
         for each in shown:
             answer = await owner.get(each)

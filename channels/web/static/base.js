@@ -25,7 +25,7 @@ export function toast(text, tone = "") {
   setTimeout(() => line.remove(), 6000);
 }
 
-function sure(text) {
+export function sure(text) {
   return new Promise((resolve) => {
     const box = document.createElement("dialog");
     box.className = "ask";
@@ -61,9 +61,15 @@ async function press(button) {
   if (button.getAttribute("aria-busy")) return;
   if (button.dataset.confirm && !(await sure(button.dataset.confirm))) return;
   if (button.dataset.say) { await (hooks.say ?? run)(button.dataset.say); return; }
-  const answer = await act(button.dataset.post, JSON.parse(button.dataset.body ?? "{}"), button);
-  if (answer.ok && button.dataset.then) location.assign(button.dataset.then);
+  const body = JSON.parse(button.dataset.body ?? "{}");
+  if ("once" in button.dataset) body.id = button.dataset.once ||= newId();
+  const answer = await act(button.dataset.post, body, button);
+  if (answer.ok && "once" in button.dataset) button.dataset.once = "";
+  if (answer.ok) leave(answer.data.href ?? button.dataset.then);
 }
+
+// What was made has a page of its own.
+function leave(href) { if (href) location.assign(href); }
 
 // A slash command where no chat is open: its answer is shown in the dialog.
 export async function run(text) {
@@ -86,7 +92,7 @@ function show(html) {
   if (!dialog.open) dialog.showModal();
 }
 
-export async function openFragment(url) {
+async function openFragment(url) {
   inside.innerHTML = '<section data-on="run progress idle message"></section>';
   const section = inside.firstChild;
   section.dataset.fragment = url;
@@ -114,12 +120,12 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const body = Object.fromEntries(new FormData(form));
   if ("once" in form.dataset) {
-    form.dataset.once ||= newId(); // the same one until it has worked: then it is done once
-    body.id = form.dataset.once;
+    body.id = form.dataset.once ||= newId(); // the same one until it has worked: then it is done once
   }
   const answer = await act(form.dataset.post, body, form.querySelector("button"));
   if (!answer.ok) return;
   if ("once" in form.dataset) form.dataset.once = "";
+  leave(answer.data.href);
   form.reset();
   form.closest("details")?.removeAttribute("open");
 });
@@ -148,7 +154,7 @@ async function copy(button) {
 // ---- drawers, on narrow screens
 
 export function drawer(name) {
-  for (const each of document.querySelectorAll(".drawer")) {
+  for (const each of document.querySelectorAll(".drawer, .pop")) {
     const open = each.id === name && !each.classList.contains("open");
     each.classList.toggle("open", open);
     document.querySelector(`[data-drawer="${each.id}"]`)?.setAttribute("aria-expanded", String(open));
@@ -157,7 +163,7 @@ export function drawer(name) {
 }
 
 document.addEventListener("click", (event) => {
-  if (!event.target.closest(".drawer, [data-drawer], dialog")) drawer("");
+  if (!event.target.closest(".drawer, .pop, [data-drawer], dialog")) drawer("");
 });
 
 // ---- light and dark
@@ -179,7 +185,7 @@ document.addEventListener("keydown", (event) => {
     box.focus();
     box.select();
   }
-  if (event.key === "Escape" && document.querySelector(".drawer.open")) drawer("");
+  if (event.key === "Escape" && document.querySelector(".drawer.open, .pop.open")) drawer("");
 });
 
 // ---- the connection
@@ -197,10 +203,10 @@ function state(name) {
 // A link to sign in with that was opened here needlessly: its code is nobody's business.
 if (location.hash.startsWith("#code=")) history.replaceState(null, "", location.pathname + location.search);
 keepTime();
-commandBox({ open: openFragment, say: (text) => (hooks.say ?? run)(text) });
+commandBox({ say: (text) => (hooks.say ?? run)(text) });
 // One turn of the loop later, so that the chat's script has said what it does.
 setTimeout(() => connect(chatting ? homeKey : "", {
-  onStir: (data) => { stir(data.kinds); hooks.stir(data); },
+  onStir: (data) => { stir(data.kinds, data.keys); hooks.stir(data); },
   onPartial: (data) => hooks.partial(data),
   onSync: () => { stirAll(); hooks.sync(); },
   onState: state,

@@ -23,7 +23,7 @@ handle({
 
 // Escape stops the turn, wherever in the page it is typed.
 document.addEventListener("keydown", (event) => {
-  const elsewhere = event.target.closest("#box, dialog, .renaming") || document.querySelector("dialog[open], .drawer.open");
+  const elsewhere = event.target.closest("#box, dialog, .renaming") || document.querySelector("dialog[open], .drawer.open, .pop.open");
   if (event.key !== "Escape" || event.defaultPrevented || elsewhere) return;
   if (document.querySelector(".state")?.dataset.busy === "1") send("/stop turn");
 });

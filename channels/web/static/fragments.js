@@ -8,16 +8,18 @@ const REST_MS = 1000;
 const known = new WeakMap();
 
 function stateOf(section) {
-  if (!known.has(section)) known.set(section, { etag: null, last: 0, timer: 0, busy: false, again: false });
+  if (!known.has(section)) known.set(section, { etag: null, last: performance.now() - REST_MS, timer: 0, busy: false, again: false });
   return known.get(section);
 }
 
 const sections = () => document.querySelectorAll("[data-fragment]");
 
-// Something of these types has happened.
-export function stir(kinds) {
+// Something of these types has happened in these sessions.
+export function stir(kinds, keys) {
   for (const section of sections()) {
-    if (section.dataset.on.split(" ").some((kind) => kinds.includes(kind))) soon(section);
+    const { on, key } = section.dataset;
+    const meant = on.split(" ").filter((kind) => kinds.includes(kind));
+    if (meant.length && (!key || meant.includes("run") || keys.includes(key))) soon(section);
   }
 }
 
@@ -56,6 +58,14 @@ export async function refresh(section) {
     if (state.again && !document.hidden) soon(section);
   }
 }
+
+// Pieces in which time itself moves something.
+setInterval(() => {
+  for (const section of document.querySelectorAll("[data-every]")) {
+    if (section.querySelector("[data-still]")) continue;
+    if (performance.now() - stateOf(section).last >= Number(section.dataset.every) * 1000) soon(section);
+  }
+}, 1000);
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;

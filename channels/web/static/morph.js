@@ -52,7 +52,7 @@ function attributes(old, next) {
   let same = true;
   for (const { name, value } of next.attributes) {
     if (old.getAttribute(name) !== value) {
-      if (name === "open" && old.nodeName === "DETAILS") continue;
+      if ((name === "open" && old.nodeName === "DETAILS") || name === "data-once") continue;
       old.setAttribute(name, value);
       same = false;
     }

@@ -113,7 +113,7 @@ export class Offers {
   }
 }
 
-export function listen({ open, say }) {
+export function listen({ say }) {
   const box = document.getElementById("box");
   const list = new Offers(box, document.getElementById("offers"), take);
 
@@ -127,7 +127,6 @@ export function listen({ open, say }) {
     box.value = "";
     box.blur();
     if (item.href) location.assign(item.href);
-    if (item.run) open(`/web/fragments/run-log?id=${item.run}`);
   }
 
   async function look() {
@@ -142,9 +141,13 @@ export function listen({ open, say }) {
     const pages = [...document.querySelectorAll("nav .pages a")]
       .map((link) => ({ label: link.textContent.trim(), href: link.getAttribute("href"), help: "page" }));
     const talks = known.conversations.map((each) => ({ label: each.title, href: each.href, help: "conversation" }));
-    const runs = known.runs.map((each) => ({ label: each.label, run: each.id, help: `run · ${each.state}`, id: each.id }));
-    const all = [...pages, ...talks, ...runs];
-    return all.filter((each) => !typed || each.label.toLowerCase().includes(typed) || each.id?.startsWith(typed));
+    const runs = known.runs.map((each) => ({
+      label: each.label, href: `/web/runs/${each.id}`, help: `run #${each.number} · ${each.state}`, id: each.id, number: `#${each.number}`,
+    }));
+    const found = [...pages, ...talks, ...runs].filter((each) => !typed || each.label.toLowerCase().includes(typed)
+      || each.id?.startsWith(typed) || each.number === typed);
+    if (typed) found.push({ label: `Search all runs for “${typed}”`, href: `/web/runs?q=${encodeURIComponent(typed)}`, help: "" });
+    return found;
   }
 
   box.addEventListener("focus", look);
