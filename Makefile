@@ -8,9 +8,6 @@ SEED   ?=
 JOBS   ?= 5000
 DB     ?= postgres
 
-ON_BOTH := tests/spec/test_announce.py tests/spec/test_restart.py tests/spec/test_routes_and_queue.py \
-	tests/spec/test_spawn.py tests/spec/test_turn.py tests/test_events.py tests/crash/test_matrix.py tests/jobs
-
 .PHONY: chat start test test-postgres check format proofs chaos chaos-jobs fuzz bench lock clean
 
 chat: $(READY)
@@ -20,11 +17,10 @@ chat: $(READY)
 start: $(READY)
 	@$(BIN)/laneway start
 
-test: $(READY)  # on SQLite, and what stands for the rest on PostgreSQL too
+test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
-	@LANEWAY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadgroup $(ON_BOTH)
 
-test-postgres: $(READY)  # everything on PostgreSQL: its own, or the server that LANEWAY_TEST_POSTGRES names
+test-postgres: $(READY)  # all of it once more on PostgreSQL: its own, or the server that LANEWAY_TEST_POSTGRES names
 	@LANEWAY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(READY)  # what a change must pass beside the tests
