@@ -105,6 +105,8 @@ def show_log(here: CliContext, word: str, *, limit: int, follow: bool, as_json: 
         return
     for message in found.messages:
         show(message)
+    if not found.messages and not follow:
+        _aside(f"Its log is empty; what job #{job.id} returns is shown by `laneway jobs get {job.id}`.")
     if follow:
         seen = found.messages[-1].seq if found.messages else 0
         ended = run(followed(here.client, job, show, _nothing if as_json else _aside, after=seen))

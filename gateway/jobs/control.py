@@ -126,7 +126,7 @@ class JobControl:
         if not text.strip():
             raise JobRefused("the message is empty", field="payload")
         if not run.open:
-            raise JobRefused(f"job #{run.number} has ended ({run.outcome}); replay_job runs it again", field="id")
+            raise JobRefused(f"job #{run.number} has ended ({run.outcome}); a replay runs it again", field="id")
         if not (owner.operator or self._may_send(tx, owner, run)):
             raise JobRefused(
                 "only its parent, the conversation that asked for it or an operator may write to a job",
@@ -162,7 +162,7 @@ class JobControl:
         if run.open:
             raise JobRefused(f"job #{run.number} is still {texts.state_word(run)}", field="id")
         if run.outcome is Outcome.OK:
-            raise JobRefused(f"job #{run.number} has ended well; replay_job runs it again as a new job", field="id")
+            raise JobRefused(f"job #{run.number} has ended well; a replay runs it again as a new job", field="id")
         return self._replayer.reopen(tx, run)
 
     def replay(

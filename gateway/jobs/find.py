@@ -39,7 +39,8 @@ def job(tx: Transaction, owner: Owner, word: str) -> Run:
     if len(seen) == 1:
         return seen[0]
     if not seen:
-        raise JobRefused(f"there is no job `{capped(word, 60)}`; jobs are listed by `list_jobs`", status="not_found")
+        text = f"there is no job `{capped(word, 60)}`; the list of jobs has all that you may see"
+        raise JobRefused(text, status="not_found")
     names = ", ".join(f"#{each.number} ({each.id[:8]})" for each in seen)
     raise JobRefused(f"`{capped(word, 60)}` fits several jobs: {names}", status="not_found")
 

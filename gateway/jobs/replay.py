@@ -62,7 +62,7 @@ class Replayer:
         """
         session = sessions.find(tx, run.session_id)
         if session is None or session.run_id != run.id:
-            raise JobRefused(f"job #{run.number} is archived; replay_job runs it again as a new job", field="id")
+            raise JobRefused(f"job #{run.number} is archived; a replay runs it again as a new job", field="id")
         parent = runs.find(tx, run.parent_run_id) if run.parent_run_id else None
         if parent is not None and not parent.open:
             raise JobRefused(f"job #{parent.number} above it has ended; retry that one", field="id")

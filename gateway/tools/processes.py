@@ -19,6 +19,7 @@ from sqlalchemy import delete, insert, select
 from gateway.machine import machine_id, start_time
 from gateway.store.database import Database, Transaction
 from gateway.store.schema import processes, workers
+from gateway.store.sessions import FenceLost
 from gateway.tools.command import MARK
 
 if TYPE_CHECKING:
@@ -64,7 +65,16 @@ class StoreLedger:
 def record_process(
     tx: Transaction, session_id: str, pgid: int, started: str, boot_id: str, worker_id: str | None = None
 ) -> int:
-    """Unit of work: remembers a group."""
+    """Unit of work: remembers a group that waits for the word to begin.
+
+    Raises:
+        FenceLost: this process has been taken for dead. Others go on with its work and have killed what was recorded by
+            then, so that nothing may begin that wasn't.
+    """
+    if worker_id is not None and not tx.alone:
+        tx.lock(workers, worker_id)
+        if tx.execute(select(workers.c.id).where(workers.c.id == worker_id)).first() is None:
+            raise FenceLost(f"session {session_id}: this process has been taken for dead")
     values = {"session_id": session_id, "pgid": pgid, "started": started, "boot_id": boot_id, "worker_id": worker_id}
     row = tx.execute(insert(processes).values(values).returning(processes.c.id)).one()
     return int(row.id)

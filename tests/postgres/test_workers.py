@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.store.postgres import PostgresDatabase
+from gateway.store.sessions import FenceLost
+from gateway.tools import command
+from gateway.tools.processes import StoreLedger
 from tests.postgres.fleet import fleet, subagents
+from tests.support import databases
 from tests.support.model_script import call, say
 from tests.support.process import Ended, start, start_worker
 
@@ -88,6 +93,22 @@ async def test_a_suspended_worker_is_dead_after_its_lease_and_writes_nothing_whe
         assert f.value(child) == f.value(child + " and m.seq <= s.next_seq")
         assert log.read_text().splitlines().count("started") == 1
         assert first.exited.done() is False
+
+
+async def test_who_was_taken_for_dead_begins_no_command(tmp_path: Path) -> None:
+    """spec/jobs.md 11 !: also if he was suspended after the last check of the fence: what isn't recorded doesn't begin,
+    and who isn't on the list records nothing."""
+    with databases.owned(tmp_path):
+        database = PostgresDatabase(databases.url_of(tmp_path))
+        ledger = StoreLedger(database, "session", "a-worker-that-is-gone")
+        mark, folder = tmp_path / "mark", os.open(tmp_path, os.O_RDONLY)
+        try:
+            with pytest.raises(FenceLost, match="taken for dead"):
+                await command.run(("touch", str(mark)), folder=folder, env={}, seconds=10, ledger=ledger)
+        finally:
+            os.close(folder)
+            await database.close()
+        assert not mark.exists()
 
 
 async def test_a_blocked_loop_is_no_death(tmp_path: Path) -> None:

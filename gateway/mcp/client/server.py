@@ -22,6 +22,7 @@ from gateway.mcp.client.catalogue import source_of
 from gateway.mcp.client.process import Broken, Command, Refused, Unsure
 from gateway.store import mcp
 from gateway.store.database import Database, StoreError, Transaction
+from gateway.store.sessions import FenceLost
 from gateway.tasks import TaskSet
 from gateway.tools.base import ToolResult
 from gateway.tools.exec import PASSED
@@ -174,7 +175,7 @@ class Server:
             began = loop.time()
             try:
                 await self._connect()
-            except (Broken, Refused, StoreError) as error:
+            except (Broken, Refused, StoreError, FenceLost) as error:
                 if loop.time() - began > STEADY_SECONDS:
                     wait = FIRST_WAIT_SECONDS
                 self._to(State.WAITING, str(error))
