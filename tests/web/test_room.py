@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
+from channels.web.room import search
 from tests.support.model_script import Call, call, calls, say
 from tests.support.pilot import Pilot, pilot
 from tests.support.web_person import Person, person
@@ -144,6 +146,33 @@ async def test_runs_are_filtered_searched_and_paged(tmp_path: Path, http: aiohtt
         assert "2 runs, from #1 on" in await found("before=2")
         for query in ("state=odd", "before=x", "q=" + "x" * 201):
             assert (await who.get(f"/web/runs?{query}")).status == 400
+
+
+async def test_a_long_search_goes_on_where_it_had_to_stop(
+    tmp_path: Path, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pilot(tmp_path) as p:
+        who, run = await person(p, http), await a_run(p)
+        for number in range(3):
+            await p.wait_run((await p.spawn(task=f"something else, number {number}"))["runId"])
+        monkeypatch.setattr(search, "SECONDS", 0.0)
+        monkeypatch.setattr(search, "STEP", 2)
+        path, steps = "/web/runs?q=needle", 0
+        while run not in (page := (await who.get(path)).text):
+            assert "Look further" in page and "It has looked at the runs down to" in page
+            path = re.findall(r'href="([^"]+)" rel="next"', page)[0].replace("&amp;", "&")
+            steps += 1
+        assert steps == 1
+
+
+async def test_what_wants_an_answer_is_seen_on_every_page(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    async with pilot(tmp_path, config={"tools": {"exec": {"ask": "always", "sandbox": "off"}}}) as p:
+        who = await person(p, http)
+        assert "an answer" not in (await who.get("/web/usage")).text
+        p.on(user="^exec$", turn_step=1, reply=call("exec", command="git status"))
+        await who.send("exec")
+        await p.wait_until(lambda: any(event.type == "approval" for event in p.events))
+        assert "1 wants an answer" in flat((await who.get("/web/usage")).text)
 
 
 async def test_an_archived_run_is_read_and_found_in_its_file(tmp_path: Path, http: aiohttp.ClientSession) -> None:
