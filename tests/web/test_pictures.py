@@ -20,9 +20,12 @@ def a_run() -> Run:
     """A run of a minute; of all else it has nothing."""
     hints = get_type_hints(Run)
     empty: dict[Any, Any] = {str: "", int: 0, bool: False, Status: Status.DONE}
-    return Run(
-        **{each.name: empty.get(hints[each.name]) for each in fields(Run)} | {"created_at": START, "ended_at": END}
-    )
+    blank = {each.name: empty.get(hints[each.name]) for each in fields(Run)}
+    return replace(_made(**blank), created_at=START, ended_at=END)
+
+
+def _made(**given: Any) -> Run:
+    return Run(**given)
 
 
 def percent(text: str) -> float:
