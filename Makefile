@@ -5,11 +5,14 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 N      ?= 500
 SEED   ?=
+JOBS   ?= 5000
+DB     ?= postgres
 
-ON_BOTH := tests/spec/test_announce.py tests/spec/test_restart.py tests/spec/test_routes_and_queue.py \
-	tests/spec/test_spawn.py tests/spec/test_turn.py tests/test_events.py tests/crash/test_matrix.py tests/jobs
+WITHOUT_DATABASE := $(addprefix --ignore-glob=tests/, test_channel_chunks.py test_config_*.py test_docs.py test_exec_argv.py \
+	test_house.py test_keys.py test_models*.py test_policy.py test_standin_*.py test_telegram_markdown.py test_terminal_*.py \
+	test_timers.py test_tools_memory.py test_tools_redact.py)
 
-.PHONY: chat start test test-postgres check format proofs chaos fuzz bench lock clean
+.PHONY: chat start test test-postgres check format proofs chaos chaos-jobs fuzz bench lock clean
 
 chat: $(READY)
 	@$(BIN)/laneway init --quiet
@@ -18,12 +21,11 @@ chat: $(READY)
 start: $(READY)
 	@$(BIN)/laneway start
 
-test: $(READY)  # on SQLite, and what stands for the rest on PostgreSQL too
+test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
-	@LANEWAY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadgroup $(ON_BOTH)
 
-test-postgres: $(READY)  # everything on PostgreSQL: its own, or the server that LANEWAY_TEST_POSTGRES names
-	@LANEWAY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadgroup
+test-postgres: $(READY)  # all that needs a database once more on PostgreSQL: its own, or that of LANEWAY_TEST_POSTGRES
+	@LANEWAY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadgroup $(WITHOUT_DATABASE)
 
 check: $(READY)  # what a change must pass beside the tests
 	@$(BIN)/ruff format --check .
@@ -34,11 +36,14 @@ format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-proofs: $(READY)  # the tests that take minutes: 60 random kills
+proofs: $(READY)  # the tests that take minutes: 60 random kills, and a minute of jobs under fire on each database
 	@$(BIN)/python -m pytest -m long
 
 chaos: $(READY)  # make chaos N=500 SEED=1: that many random kills
 	@$(BIN)/python -m tests.crash.chaos --n $(N) $(if $(SEED),--seed $(SEED))
+
+chaos-jobs: $(READY)  # make chaos-jobs JOBS=5000 SEED=1 DB=postgres: that many jobs, a kill every two seconds
+	@$(BIN)/python -m tests.crash.chaos_jobs --n $(JOBS) --database $(DB) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(READY)  # the generated tests with examples that are new each time
 	@LANEWAY_FUZZ=1 $(BIN)/python -m pytest -n 2 -m hypothesis

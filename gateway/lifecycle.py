@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from gateway.config import Agent, Config, UnknownAgent
 from gateway.events import EventLog
 from gateway.jobs import texts, tree
-from gateway.jobs.kinds import JobKind, Payload
+from gateway.jobs.kinds import RETURNED, JobKind, Payload
 from gateway.lanes.base import FRESH, RESUMED, Lanes
 from gateway.metrics import Metrics
 from gateway.posting import Posting
@@ -147,7 +147,9 @@ class Lifecycle:
             session = sessions.get(tx, each.session_id)
             sessions.change(tx, session.id, paused=False)
             runs.change(tx, each.id, paused=False, status=Status.QUEUED, remaining_ms=None)
-            busy = each.started_at and (session.turn_seq is not None or inbox.pending(tx, session.id))
+            busy = each.started_at and (
+                self._works(each) or session.turn_seq is not None or inbox.pending(tx, session.id)
+            )
             if each.remaining_ms is not None:
                 self.delay(tx, each, tx.now + each.remaining_ms)
             elif self._held(tx, each):
@@ -358,6 +360,10 @@ class Lifecycle:
             self.hold(tx, parent)
         elif parent.kind not in self.kinds:
             self.release_parent(tx, parent)
+
+    def _works(self, run: Run) -> bool:
+        """Whether a job's handler has work left, or can tell that it waits: it is called again."""
+        return self.job_kinds.get(run.kind, NO_KIND).handler is not None and RETURNED not in (run.state or {})
 
     def _held(self, tx: Transaction, run: Run) -> bool:
         """Whether a run has to wait for the jobs that it comes after. One that has begun is not held again."""

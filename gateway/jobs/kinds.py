@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LANE = "jobs"
 """Where jobs run whose kind names no other lane."""
+RETURNED = "__returned"
+"""Key in a job's kept state: its handler has returned, and its children are still open."""
 
 
 class Payload(BaseModel):

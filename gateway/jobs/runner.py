@@ -18,7 +18,15 @@ from typing import Any
 from gateway.agent.clock import RunClock
 from gateway.jobs import texts, tree
 from gateway.jobs.context import Context
-from gateway.jobs.kinds import AttemptFailed, Bounce, JobKind, Unavailable, Unrecoverable, WaitForChildren
+from gateway.jobs.kinds import (
+    RETURNED,
+    AttemptFailed,
+    Bounce,
+    JobKind,
+    Unavailable,
+    Unrecoverable,
+    WaitForChildren,
+)
 from gateway.jobs.owner import JobRefused
 from gateway.lifecycle import Lifecycle
 from gateway.plugins import Registry
@@ -28,9 +36,6 @@ from gateway.store.runs import Outcome, Run, Status
 from gateway.store.sessions import FenceLost, Session
 from gateway.telemetry import names
 from gateway.telemetry.tracing import Recording, error_type
-
-RETURNED = "__returned"
-"""Key in a job's kept state: its handler has returned, and its children are still open."""
 
 log = logging.getLogger(__name__)
 

@@ -94,14 +94,16 @@ async def run_shell(job: JobContext, payload: ShellPayload) -> dict[str, Any]:
     env = _environment(job.config, environ, secrets, payload)
     clean = Redactor(secrets.values()).clean
     words = payload.argv or (sandbox.shell(), "-c", payload.cmd or "")
+    what = {"cmd": payload.cmd, "argv": payload.argv, "cwd": payload.cwd, "inherit": payload.inherit}
     try:
         folder = os.open(payload.cwd, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
+        await job.audit("shell.failed", **what, error=error.strerror)
         raise Unrecoverable(f"the folder {payload.cwd} can't be used: {error.strerror}") from None
     try:
         # Last before the effect: who was suspended past his lease must not begin what another one is running.
         await job.still_mine()
-        await job.audit("shell.started", cmd=payload.cmd, argv=payload.argv, cwd=payload.cwd, inherit=payload.inherit)
+        await job.audit("shell.started", **what)
         async with _Freezer(job) as freezer:
             ended = await command.run(
                 words,

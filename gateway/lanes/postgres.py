@@ -118,12 +118,11 @@ class PostgresLanes:
     def enqueue(
         self, tx: Transaction, lane: str, session_id: str, priority: int = FRESH, *, age: int | None = None
     ) -> None:
-        """See `Lanes.enqueue`. A session that somebody is at work on isn't queued: he looks before he rests. The engine
-        goes by priority and by when it was asked; `age` doesn't count."""
+        """See `Lanes.enqueue`. A session that somebody is at work on isn't queued: he looks before he rests."""
         held = sessions.hold(tx, session_id)
         if held is None or held.claimed_by is not None:
             return
-        queue.enqueue(_raw(tx), lane, session_id, priority)
+        queue.enqueue(_raw(tx), lane, session_id, priority, tx.now if age is None else age)
         tx.after_commit(self._wake.set)
 
     def cancel(self, tx: Transaction, session_id: str) -> None:

@@ -99,8 +99,13 @@ def _noted(raw: psycopg.Connection[Any]) -> str | None:
 
 # ---- rows ----
 
+COUNTED = 1 << 20
+"""The engine goes by priority and then by number, and counts its rows. A row that waits has as its number its age, and
+below that what the engine has counted: so that of one priority the oldest goes first, whenever it was put here."""
+_AGED = f"update {TABLE} set id = %s + id %% %s where id = %s".encode()
 
-def enqueue(raw: psycopg.Connection[Any], lane: str, session_id: str, priority: int) -> None:
+
+def enqueue(raw: psycopg.Connection[Any], lane: str, session_id: str, priority: int, age: int) -> None:
     """Asks for a session. One that waits already keeps its place, and gets the higher priority.
 
     Args:
@@ -108,13 +113,18 @@ def enqueue(raw: psycopg.Connection[Any], lane: str, session_id: str, priority: 
         lane: where.
         session_id: which.
         priority: lower goes first.
+        age: since when (milliseconds) it has a right to its place: older ones go first.
     """
     queries = SyncQueries(SyncPsycopgDriver(raw), qbq=_statements())
     payload = session_id.encode()
     made = queries.enqueue(lane, payload, -priority, dedupe_key=session_id, on_conflict="update_priority")
     if made and _is_picked(raw, int(made[0])):
         # Whoever has picked it may have looked at the session already: this wish needs a row of its own.
-        queries.enqueue(lane, payload, -priority, dedupe_key=f"{session_id}:{uuid.uuid4()}", on_conflict="skip")
+        key = f"{session_id}:{uuid.uuid4()}"
+        made = queries.enqueue(lane, payload, -priority, dedupe_key=key, on_conflict="skip")
+    for row_id in made:
+        if row_id is not None and row_id < COUNTED**2:  # it is new: no age is as low
+            raw.execute(_AGED, [age * COUNTED, COUNTED, row_id])
 
 
 def pick(raw: psycopg.Connection[Any], worker: str, caps: Mapping[str, int], most: int) -> list[Item]:

@@ -73,6 +73,8 @@ class Transaction:
         """
         self.connection = connection
         self.now = now
+        self.began = now
+        """The time at its begin: the same all through it."""
         self.callbacks: list[Callable[[], None]] = []
         self.kept: dict[str, Any] = {}
         """What parts of the program gather in the course of this unit, by their names."""

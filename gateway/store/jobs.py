@@ -30,7 +30,7 @@ def by_key(tx: Transaction, key: str) -> Run | None:
 
 
 def submitted_with(tx: Transaction, run: Run) -> list[Run]:
-    """The children that came with a job, in one submission: all times of a unit of work are the same."""
+    """The children that came with a job, in one submission: what a unit of work creates has one time."""
     statement = _ALL.where(runs.c.requester_id == run.session_id, runs.c.created_at == run.created_at)
     return _all(tx, statement.order_by(runs.c.number))
 

@@ -35,7 +35,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway import failpoints
@@ -167,8 +167,8 @@ class PostgresDatabase:
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="laneway-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="laneway-reader")
         self._local = threading.local()
-        self._opened: set[Connection] = set()
-        self._pids: set[int] = set()
+        self._opened: dict[Connection, int] = {}
+        """With the number of the server's process."""
         self._orders: dict[str, tuple[asyncio.Lock, int]] = {}
         self._closed = False
         self._asked_for = 0
@@ -238,7 +238,7 @@ class PostgresDatabase:
 
     def is_own(self, pid: int) -> bool:
         """Whether a backend of the server works for this process."""
-        return pid in self._pids
+        return pid in tuple(self._opened.values())
 
     async def close(self) -> None:
         """See `Database.close`."""
@@ -342,7 +342,7 @@ class PostgresDatabase:
                 status = row[0] if row else None
                 if status != "in progress":
                     return None if status == "aborted" else commit.done if status == "committed" else _UNKNOWN
-            except (StoreError, psycopg.Error, DBAPIError):
+            except (StoreError, psycopg.Error, SQLAlchemyError):
                 self._undo(getattr(self._local, "connection", None))
             if time.monotonic() - since > PATIENCE_SECONDS or self._closed:
                 return _UNKNOWN
@@ -374,7 +374,7 @@ class PostgresDatabase:
             return
         try:
             driver(connection).execute("rollback")
-        except (psycopg.Error, DBAPIError):
+        except (psycopg.Error, SQLAlchemyError):  # one that SQLAlchemy knows to be gone has no driver any more
             self._drop(connection)
 
     def _mine(self) -> Connection:
@@ -383,15 +383,12 @@ class PostgresDatabase:
         if connection is None or connection not in self._opened:
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._local.connection = connection
-            self._opened.add(connection)
-            self._pids.add(driver(connection).info.backend_pid)
+            self._opened[connection] = driver(connection).info.backend_pid
         return connection
 
     def _drop(self, connection: Connection) -> None:
-        self._opened.discard(connection)
-        with suppress(psycopg.Error, DBAPIError, TypeError):
-            self._pids.discard(driver(connection).info.backend_pid)
-        with suppress(psycopg.Error, DBAPIError):
+        self._opened.pop(connection, None)
+        with suppress(psycopg.Error, SQLAlchemyError):
             connection.invalidate()
             connection.close()
 

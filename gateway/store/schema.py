@@ -262,7 +262,7 @@ runs = Table(
     Column("transcript_path", Text),
 )
 Index("runs_idempotency", runs.c.idempotency_key, unique=True)
-Index("runs_number", runs.c.number)
+Index("runs_number", runs.c.number, unique=True)
 Index("runs_delayed", runs.c.status, runs.c.not_before)
 Index("runs_session", runs.c.session_id)
 Index("runs_requester", runs.c.requester_id, runs.c.status)

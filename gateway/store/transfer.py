@@ -22,7 +22,7 @@ from gateway.store import postgres_migrate
 from gateway.store.database import StoreError
 from gateway.store.migrate import migrate
 from gateway.store.postgres_connect import connect, explain, server_of
-from gateway.store.schema import meta, metadata, workers
+from gateway.store.schema import meta, metadata, runs, workers
 from gateway.store.sqlite import connect as connect_file
 
 AT_ONCE = 500
@@ -120,6 +120,8 @@ def _plain(value: Any) -> Any:
 
 def _go_on_counting(target: Connection, table: Table) -> None:
     """The next row of a table that counts its rows gets the next number."""
+    if table is runs:
+        target.execute(text("select setval('run_numbers', (select coalesce(max(number), 0) + 1 from runs), false)"))
     own = table.primary_key.columns.values()
     if len(own) != 1 or own[0].name != "id" or own[0].type.python_type is not int:
         return

@@ -1,7 +1,7 @@
 """`python -m tests.bench [NAME …]`: measures a real gateway process and prints a table.
 
-Names choose parts: startup, sdk, latency, fanout, queued, isolation, console, slack, litellm, postgres. Exit code 1 if
-a target isn't met.
+Names choose parts: startup, sdk, latency, fanout, queued, isolation, console, slack, telegram, litellm, postgres. Exit
+code 1 if a target isn't met.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ PARTS: Mapping[str, Part] = {
     "isolation": queues.isolation,
     "console": console.console,
     "slack": channels.of("slack"),
+    "telegram": channels.of("telegram"),
     "litellm": footprint.with_litellm,
     "postgres": postgres,
 }

@@ -6,6 +6,7 @@ by implementing `Platform` and naming it in `PLATFORMS`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from channels.slack import texts
 from tests.standins.slack import Person, SlackWorkspace
 from tests.standins.slack.model import Call
+from tests.standins.telegram import TelegramStandIn
 
 FINAL = ("chat.stopStream", "chat.postMessage", "chat.update")
 """The calls of Slack by which the delivery sends an answer; a stream before it isn't the delivery's."""
@@ -22,6 +24,8 @@ class Platform(Protocol):
     """A workspace in which somebody asks questions, each in a thread of its own."""
 
     name: str
+    posts_at_once: bool
+    """It takes a hundred posts within a second; else only the beginning of the work is held to the burst's target."""
 
     def config(self) -> dict[str, Any]:
         """The sections of the configuration that connect a gateway to it."""
@@ -44,6 +48,7 @@ class SlackBench:
     """A Slack workspace."""
 
     name = "slack"
+    posts_at_once = True
 
     def __init__(self, ws: SlackWorkspace) -> None:
         self._ws = ws
@@ -97,4 +102,46 @@ async def slack() -> AsyncGenerator[Platform]:
         yield SlackBench(ws)
 
 
-PLATFORMS: Mapping[str, Callable[[], AbstractAsyncContextManager[Platform]]] = {"slack": slack}
+class TelegramBench:
+    """A Telegram in which everybody writes to the bot directly: a chat takes one message a second."""
+
+    name = "telegram"
+    posts_at_once = False
+
+    def __init__(self, tg: TelegramStandIn) -> None:
+        self._tg = tg
+        self._people: dict[str, int] = {}
+        """Question → who has asked it."""
+
+    def config(self) -> dict[str, Any]:
+        """See `Platform.config`."""
+        account = {"botToken": self._tg.token, "apiRoot": self._tg.api_root, "dmPolicy": "open"}
+        return {"channels": {"telegram": account}}
+
+    async def connected(self) -> None:
+        """See `Platform.connected`."""
+        await self._tg.wait_call("getUpdates")
+
+    async def ask(self, text: str) -> tuple[str, float]:
+        """See `Platform.ask`: somebody new, in his chat with the bot."""
+        person = await self._tg.person(f"person{len(self._people)}")
+        self._people[text] = person.id
+        at = time.monotonic()
+        await person.say(text)
+        return f"agent:main:telegram:dm:{person.id}", at
+
+    async def answered(self, text: str) -> float:
+        """See `Platform.answered`."""
+        chat = self._people[text]
+        [call] = await self._tg.wait_call("sendMessage", lambda call: call.params.get("chat_id") == chat, seconds=60)
+        return call.at
+
+
+@asynccontextmanager
+async def telegram() -> AsyncGenerator[Platform]:
+    """A Telegram with a bot."""
+    async with TelegramStandIn() as tg:
+        yield TelegramBench(tg)
+
+
+PLATFORMS: Mapping[str, Callable[[], AbstractAsyncContextManager[Platform]]] = {"slack": slack, "telegram": telegram}

@@ -3,8 +3,8 @@
 The crash matrix starts some hundred gateways; importing would be most of its time. What is forked is the whole
 `laneway start`, in a process, folder and environment of its own; only the imports are done before.
 
-Speaks JSON lines. In: `{"id", "env", "cwd", "errors"}`. Out: `{"id", "pid"}`, then `{"id", "line"}` with the line that
-the gateway prints when it is ready, then `{"id", "code"}`.
+Speaks JSON lines. In: `{"id", "words", "env", "cwd", "errors"}`. Out: `{"id", "pid"}`, then `{"id", "line"}` with the
+line that the gateway prints when it is ready, then `{"id", "code"}`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import selectors
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def _tell(record: Mapping[str, Any]) -> None:
 
 
 def _become(order: Mapping[str, Any], output: int) -> None:
-    """The rest of the child's life: it is `laneway start`."""
+    """The rest of the child's life: it is `laneway start`, or another command that serves."""
     code = 70
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -127,7 +127,7 @@ def _become(order: Mapping[str, Any], output: int) -> None:
             os.dup2(source, target)
         os.closerange(3, 256)
         importlib.reload(importlib.import_module("gateway.failpoints"))  # it reads its variables when it is imported
-        code = importlib.import_module("gateway.cli").dispatch(["start"])
+        code = importlib.import_module("gateway.cli").dispatch(order["words"])
         sys.stdout.flush()
     finally:
         os._exit(code)
@@ -179,15 +179,17 @@ class NurseryClient:
         await self._process.wait()
         await self._reader
 
-    async def start(self, site: Site, env: Mapping[str, str] | None = None) -> Life:
-        """A gateway process on a site; as `process.start`."""
+    async def start(
+        self, site: Site, env: Mapping[str, str] | None = None, *, words: Sequence[str] = ("start",)
+    ) -> Life:
+        """A gateway process on a site, or what these words of the command line say; as `process.start`."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._numbers += 1
         asked: asyncio.Future[Life] = asyncio.get_running_loop().create_future()
         self._asked[self._numbers] = site, asked
-        order = {"id": self._numbers, "env": site.environ(env), "cwd": str(site.folder), "errors": str(site.errors)}
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        place = {"env": site.environ(env), "cwd": str(site.folder), "errors": str(site.errors)}
+        self._process.stdin.write(json.dumps({"id": self._numbers, "words": words, **place}).encode() + b"\n")
         return await asked
 
     async def _read(self) -> None:

@@ -1,4 +1,6 @@
-"""Running jobs (spec/jobs.md 9, 11, 13–15), over HTTP. Deaths of processes are in `test_10_crash.py`."""
+"""Running jobs (spec/jobs.md 9, 11, 13–15), over HTTP. Deaths of processes (10–12) are in
+`tests/postgres/test_workers.py`, `tests/crash/` and `laneway jobs smoke`.
+"""
 
 from __future__ import annotations
 

@@ -163,8 +163,8 @@ async def test_25_retry_opens_what_has_not_ended_well(tmp_path: Path) -> None:
         timed_out = await submit(p, data={"hold": "late"}, timeoutMs=700)
         stopped = await submit(p, data={"hold": "never", "give": 1})
         await change(p, stopped, "stop")
-        for job in (dead, failed, timed_out, stopped):
-            before = await ended(p, job)
+        jobs = (dead, failed, timed_out, stopped)
+        for job, before in zip(jobs, [await ended(p, job) for job in jobs], strict=True):
             plugin.release("late")
             plugin.release("never")
             again = await change(p, job, "retry")

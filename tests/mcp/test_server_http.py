@@ -143,8 +143,14 @@ async def test_a_caller_sees_his_own(tmp_path: Path) -> None:
             assert (foreign["code"], missing["code"]) == ("not_found", "not_found")
             assert foreign["message"].replace("`1`", "`77`") == missing["message"]
         for parameter in ("parent_job_id", "after"):
-            value = ["1"] if parameter == "after" else 1
-            assert (await bert.refused("submit_job", name="work", **{parameter: value}))["code"] == "not_found"
+            foreign, missing = [
+                await bert.refused(
+                    "submit_job", name="work", **{parameter: [str(word)] if parameter == "after" else word}
+                )
+                for word in (1, 77)
+            ]
+            assert (foreign["code"], foreign["parameter"]) == ("invalid", parameter)
+            assert foreign["message"].replace("`1`", "`77`") == missing["message"]
         assert (await bert.refused("list_jobs", parent_job_id=1))["code"] == "not_found"
         assert (await bert.refused("submit_job", name="subagent", data=fork(job["runId"]))) == (
             await bert.refused("submit_job", name="subagent", data=fork("no-such-run"))
@@ -280,10 +286,10 @@ async def test_errors_name_the_parameters_of_the_tools(tmp_path: Path) -> None:
             ({"name": "work", "backoff": {"jitter": 2}}, "backoff.jitter", "less than or equal to 1"),
             ({"name": "  "}, "name", "at least 1 character"),
             ({"data": {}}, "name", "`name` is required"),
-            ({"name": "wrk"}, "name", "there are: aggregate, guarded, shell, subagent, work"),
+            ({"name": "wrk"}, "name", "there are: aggregate, guarded, noop, shell, subagent, work"),
             ({"name": "work", "maxAttempts": 2}, "maxAttempts", "did you mean `max_attempts`?"),
             ({"name": "work", "queue": "nope"}, "queue", "there are: "),
-            ({"name": "work", "data": {"giv": 1}}, "data.giv", "takes: children, fail, give"),
+            ({"name": "work", "data": {"giv": 1}}, "data.giv", "takes: bounce, child, children, fail, give"),
         )
         for wanted, parameter, words in wrong:
             fault = await c.refused("submit_job", **wanted)

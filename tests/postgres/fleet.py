@@ -10,6 +10,7 @@ async with fleet(tmp_path) as f:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 
 from tests.support import databases
 from tests.support.model_script import Call, Reply, calls, say
@@ -99,6 +101,12 @@ class Fleet:
         """The one value that a statement finds; None if it finds none."""
         found = self.rows(statement, *values)
         return next(iter(found[0].values())) if found else None
+
+    def change(self, statement: str, *values: Any) -> None:
+        """Writes into the database, behind everybody's back."""
+        assert self.site.postgres is not None
+        with contextlib.closing(psycopg.connect(self.site.postgres, autocommit=True)) as raw:
+            raw.execute(statement.encode(), values)
 
     async def until(self, statement: str, *values: Any, seconds: float = PATIENCE) -> Any:
         """Waits until a statement finds something that isn't null or zero; returns it."""

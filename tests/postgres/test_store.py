@@ -129,7 +129,10 @@ async def test_callbacks_run_once_whatever_was_repeated(database: PostgresDataba
     assert (len(attempts), called) == (2, [1])
 
 
-async def test_a_lost_connection_is_made_again_and_the_unit_executed_again(database: PostgresDatabase) -> None:
+@pytest.mark.parametrize("noticed", ["by the commit", "by a statement"])
+async def test_a_lost_connection_is_made_again_and_the_unit_executed_again(
+    database: PostgresDatabase, noticed: str
+) -> None:
     """Nothing of the first try is stored."""
     tries: list[int] = []
 
@@ -140,6 +143,8 @@ async def test_a_lost_connection_is_made_again_and_the_unit_executed_again(datab
             pid = tx.execute(select(func.pg_backend_pid())).scalar()
             with contextlib.closing(psycopg.connect(database.url, autocommit=True)) as other:
                 other.execute("select pg_terminate_backend(%s)", [pid])
+            if noticed == "by a statement":
+                tx.execute(select(func.now()))
 
     await database.run(unit)
     assert await database.read(_value, "try1") is None

@@ -251,11 +251,15 @@ async def _watch(process: asyncio.subprocess.Process, life: Life) -> None:
 
 async def start_worker(site: Site, *lanes: str, concurrency: int = 8, env: Mapping[str, str] | None = None) -> Life:
     """Executes `laneway worker` on a site, and waits until it is ready."""
-    words = [word for lane in lanes or ("subagent",) for word in ("--lane", lane)]
-    command = (*COMMAND[:-1], "worker", *words, "--concurrency", str(concurrency))
-    life = await start(site, env, command=command)
+    life = await start(site, env, command=(*COMMAND[:-1], *worker_words(*lanes, concurrency=concurrency)))
     await life.said()
     return life
+
+
+def worker_words(*lanes: str, concurrency: int = 8) -> tuple[str, ...]:
+    """A worker's command line, without the program."""
+    names = [word for lane in lanes or ("subagent",) for word in ("--lane", lane)]
+    return ("worker", *names, "--concurrency", str(concurrency))
 
 
 class Start(Protocol):
