@@ -107,8 +107,8 @@ async def load_attention(view: View) -> Mapping[str, Any]:
 
     def unit(tx: Transaction) -> dict[str, Any]:
         questions = sum(view.eyes.sees_key(tx, each.session_key) for each in approvals.pending(tx))
-        failed = [each for each in outbox.listed(tx, None, MOST) if each.state.value == "failed"]
-        return {"questions": questions, "failed": len(failed) if view.eyes.operator else 0}
+        posts = outbox.listed(tx, None, MOST) if view.eyes.operator else []
+        return {"questions": questions, "failed": sum(each.state.value == "failed" for each in posts)}
 
     return await view.read(unit)
 
