@@ -102,6 +102,17 @@ async def load_posts(view: View) -> Mapping[str, Any]:
     return {"posts": [Undelivered(each, _where(each)) for each in found if each.state.value not in held]}
 
 
+async def load_attention(view: View) -> Mapping[str, Any]:
+    """How much wants a person, for every page."""
+
+    def unit(tx: Transaction) -> dict[str, Any]:
+        questions = sum(view.eyes.sees_key(tx, each.session_key) for each in approvals.pending(tx))
+        posts = outbox.listed(tx, None, MOST) if view.eyes.operator else []
+        return {"questions": questions, "failed": sum(each.state.value == "failed" for each in posts)}
+
+    return await view.read(unit)
+
+
 def _conversation(tx: Transaction, session_id: str) -> str:
     """The key of the conversation that a session belongs to."""
     session = sessions.find(tx, session_id)
@@ -197,7 +208,9 @@ NOW = Page(
     icon="now",
     fragments=("now-active", "now-waiting", "now-lanes", "now-approvals", "now-posts"),
 )
+ATTENTION = Fragment("attention", "attention.html", load_attention, on=("approval", "delivery"), label="To be seen to")
 FRAGMENTS = (
+    ATTENTION,
     Fragment("now-active", "now_active.html", load_active, on=("run", "progress", "idle", "message"), label="At work"),
     Fragment("now-waiting", "now_waiting.html", load_waiting, on=("run", "message", "idle"), label="What waits"),
     Fragment("now-lanes", "now_lanes.html", load_lanes, on=("run", "message", "idle"), operator=True, label="Lanes"),

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 FRAGMENTS = "/web/fragments"
+EVERYWHERE = ("attention",)
+"""Live pieces of every page."""
 _UNKNOWN = ApiError(401, "you aren't signed in", hint="laneway open makes a new link")
 
 
@@ -177,7 +179,8 @@ class Site:
             # First of all: whatever happens while the page is made is told to it later.
             position = await view.read(events.newest)
             context = await page.load(view)
-            pieces = {name: await self._piece(view, self._by_name[name], context) for name in page.fragments}
+            names = (*EVERYWHERE, *page.fragments)
+            pieces = {name: await self._piece(view, self._by_name[name], context) for name in names}
             frame = self._frame(view, page.title, view.request.path)
             return await render.page(
                 view.request, page.template, {**frame, "position": position, **context, "fragment": pieces}

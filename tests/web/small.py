@@ -20,12 +20,17 @@ COUNT = """async (data) => {
   const pixels = new Uint32Array(canvas.getImageData(0, 0, width, height).data.buffer);
   const seen = new Map();
   for (const each of pixels) seen.set(each, (seen.get(each) ?? 0) + 1);
-  const palette = [...seen].sort((a, b) => b[1] - a[1]).slice(0, 256).map(([colour]) => colour);
+  const apart = (one, other) => [0, 8, 16].reduce(
+    (sum, bits) => sum + ((one >> bits & 255) - (other >> bits & 255)) ** 2, 0);
+  const palette = [];
+  for (const [colour] of [...seen].sort((a, b) => b[1] - a[1])) {
+    if (palette.length < 256 && palette.every((each) => apart(each, colour) > 100)) palette.push(colour);
+  }
   const place = new Map(palette.map((colour, index) => [colour, index]));
   const near = (colour) => {
     let best = 0, least = Infinity;
     palette.forEach((each, index) => {
-      const away = [0, 8, 16].reduce((sum, bits) => sum + ((each >> bits & 255) - (colour >> bits & 255)) ** 2, 0);
+      const away = apart(each, colour);
       if (away < least) [best, least] = [index, away];
     });
     place.set(colour, best);

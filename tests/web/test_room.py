@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
+from channels.web import render
+from channels.web.room import search
 from tests.support.model_script import Call, call, calls, say
 from tests.support.pilot import Pilot, pilot
 from tests.support.web_person import Person, person
@@ -146,6 +149,33 @@ async def test_runs_are_filtered_searched_and_paged(tmp_path: Path, http: aiohtt
             assert (await who.get(f"/web/runs?{query}")).status == 400
 
 
+async def test_a_long_search_goes_on_where_it_had_to_stop(
+    tmp_path: Path, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pilot(tmp_path) as p:
+        who, run = await person(p, http), await a_run(p)
+        for number in range(3):
+            await p.wait_run((await p.spawn(task=f"something else, number {number}"))["runId"])
+        monkeypatch.setattr(search, "SECONDS", 0.0)
+        monkeypatch.setattr(search, "STEP", 2)
+        path, steps = "/web/runs?q=needle", 0
+        while run not in (page := (await who.get(path)).text):
+            assert "Look further" in page and "It has looked at the runs down to" in page
+            path = re.findall(r'href="([^"]+)" rel="next"', page)[0].replace("&amp;", "&")
+            steps += 1
+        assert steps == 1
+
+
+async def test_what_wants_an_answer_is_seen_on_every_page(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    async with pilot(tmp_path, config={"tools": {"exec": {"ask": "always", "sandbox": "off"}}}) as p:
+        who = await person(p, http)
+        assert "an answer" not in (await who.get("/web/usage")).text
+        p.on(user="^exec$", turn_step=1, reply=call("exec", command="git status"))
+        await who.send("exec")
+        await p.wait_until(lambda: any(event.type == "approval" for event in p.events))
+        assert "1 wants an answer" in flat((await who.get("/web/usage")).text)
+
+
 async def test_an_archived_run_is_read_and_found_in_its_file(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     async with pilot(tmp_path) as p:
         who, run = await person(p, http), await a_run(p, cleanup="delete")
@@ -155,6 +185,15 @@ async def test_an_archived_run_is_read_and_found_in_its_file(tmp_path: Path, htt
         assert page.text.count('class="bar b-model"') == 2
         listed = await who.get("/web/runs?q=The+folder+HOLDS")
         assert run in listed.text
+
+
+async def test_what_is_stuck_comes_with_the_next_command() -> None:
+    wedged = {"queue": "shell", "text": "3 wait in the queue shell and nothing runs", "command": "laneway worker"}
+    divergent = {"name": "noop", "text": "40 noop jobs came", "command": "laneway jobs list --name noop"}
+    html = flat(await render.render("jobs_stuck.html", {"stats": {"wedged": [wedged], "divergent": [divergent]}}))
+    assert "Wedged: 3 wait in the queue shell and nothing runs. Next: laneway worker" in html
+    assert "Divergent: 40 noop jobs came. Next: laneway jobs list --name noop" in html
+    assert await render.render("jobs_stuck.html", {"stats": {"wedged": [], "divergent": []}}) == ""
 
 
 async def test_sessions_and_their_transcripts(tmp_path: Path, http: aiohttp.ClientSession) -> None:

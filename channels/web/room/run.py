@@ -119,7 +119,8 @@ async def load_tree(view: View) -> Mapping[str, Any]:
         ordered = _in_order(top, below)
         cards = agents.cards(view, tx, [each for each, _ in ordered[:TREE]])
         nodes = [Node(card, level) for card, (_, level) in zip(cards, ordered, strict=False)]
-        return {"nodes": nodes, "run": run, "left_out": max(0, len(ordered) - TREE)}
+        live = any(each.open for each, _ in ordered)
+        return {"nodes": nodes, "run": run, "left_out": max(0, len(ordered) - TREE), "every": 5 if live else 0}
 
     return await view.read(unit)
 
@@ -240,7 +241,7 @@ FRAGMENTS = (
     Fragment("run-head", "run_head.html", load_head, on=("run", "progress", "idle"), label="State"),
     Fragment("run-facts", "run_facts.html", load_facts, on=("run", "message"), label="Details"),
     Fragment("run-timeline", "run_timeline.html", load_timeline, on=LIVE_ON, label="Timeline"),
-    Fragment("run-tree", "run_tree.html", load_tree, on=("run",), every=5, label="Tree"),
+    Fragment("run-tree", "run_tree.html", load_tree, on=("run",), label="Tree"),
     Fragment("run-turns", "run_turns.html", load_turns, on=LIVE_ON, label="Transcript"),
     Fragment("run-inbox", "run_inbox.html", load_inbox, on=("run", "message", "progress"), label="Inbox"),
 )
