@@ -113,9 +113,14 @@ class Lifecycle:
         self.lanes.enqueue(tx, run.lane, run.session_id, base + 2 * run.priority, age=run.created_at)
 
     def release_due(self, tx: Transaction, run: Run) -> None:
-        """The time of a delayed run has come; it may have to wait for other jobs still."""
-        if self._held(tx, run):
-            self.hold(tx, run)
+        """The time of a delayed run has come; it may have to wait for other jobs still. Nothing happens to one that
+        somebody has stopped, paused or put off since it was read."""
+        sessions.hold(tx, run.session_id)
+        found = runs.find(tx, run.id)
+        if found is None or found.status is not Status.DELAYED or (found.not_before or 0) > tx.now:
+            return
+        if self._held(tx, found):
+            self.hold(tx, found)
             return
         now = runs.changed(tx, run.id, status=Status.QUEUED, not_before=None, cause=None)
         self.enqueue(tx, self.told(tx, now, "due"))
@@ -371,7 +376,11 @@ class Lifecycle:
 
     def _tell_dependents(self, tx: Transaction, run: Run) -> None:
         """Lets jobs begin that have waited for this one alone; those whose dependency has failed go on waiting."""
-        for each in jobs.dependents(tx, run.id):
+        if waiting := jobs.dependents(tx, run.id):
+            # Of two dependencies that end at the same moment the second one sees that the first has ended.
+            sessions.hold_all(tx, [each.session_id for each in waiting])
+            waiting = jobs.dependents(tx, run.id)
+        for each in waiting:
             held = each.status is Status.DELAYED and each.not_before is None
             if held and not tree.blocked(tx, each):
                 self.release_due(tx, each)
