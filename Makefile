@@ -36,8 +36,8 @@ format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-proofs: $(READY)  # the tests that take minutes: 60 random kills, and a minute of jobs under fire on each database
-	@$(BIN)/python -m pytest -m long
+proofs: $(READY)  # the tests that take minutes: random kills, every death of a channel, jobs under fire, the page in a browser
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m long
 
 chaos: $(READY)  # make chaos N=500 SEED=1: that many random kills
 	@$(BIN)/python -m tests.crash.chaos --n $(N) $(if $(SEED),--seed $(SEED))
