@@ -337,7 +337,7 @@ def _named(tx: Transaction, owner: Owner, word: str, field: str) -> Run:
     try:
         return find.job(tx, owner, word)
     except JobRefused as refused:
-        raise JobRefused(f"`{field}`: {refused}", field=field) from None
+        raise JobRefused(f"`{field}`: {refused}", field=field, status=refused.status) from None
 
 
 def _size(submission: Submission) -> int:

@@ -280,10 +280,10 @@ async def test_errors_name_the_parameters_of_the_tools(tmp_path: Path) -> None:
             ({"name": "work", "backoff": {"jitter": 2}}, "backoff.jitter", "less than or equal to 1"),
             ({"name": "  "}, "name", "at least 1 character"),
             ({"data": {}}, "name", "`name` is required"),
-            ({"name": "wrk"}, "name", "there are: aggregate, guarded, shell, subagent, work"),
+            ({"name": "wrk"}, "name", "there are: aggregate, guarded, noop, shell, subagent, work"),
             ({"name": "work", "maxAttempts": 2}, "maxAttempts", "did you mean `max_attempts`?"),
             ({"name": "work", "queue": "nope"}, "queue", "there are: "),
-            ({"name": "work", "data": {"giv": 1}}, "data.giv", "takes: children, fail, give"),
+            ({"name": "work", "data": {"giv": 1}}, "data.giv", "takes: bounce, child, children, fail, give"),
         )
         for wanted, parameter, words in wrong:
             fault = await c.refused("submit_job", **wanted)
