@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.jobs.pruning import Retention
 from gateway.plugins import Chore
-from gateway.store import jobs, starts
+from gateway.store import jobs, sessions, starts
 from gateway.store.database import Transaction
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class _Delayed:
 
     def _some(self, tx: Transaction) -> int:
         found = jobs.due(tx)
+        sessions.hold_all(tx, [run.session_id for run in found])
         for run in found:
             self.gateway.lifecycle.release_due(tx, run)
         return len(found)

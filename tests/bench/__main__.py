@@ -1,6 +1,7 @@
 """`python -m tests.bench [NAME …]`: measures a real gateway process and prints a table.
 
-Names choose parts: startup, sdk, latency, fanout, queued, isolation, slack, litellm. Exit code 1 if a target isn't met.
+Names choose parts: startup, sdk, latency, fanout, queued, isolation, slack, litellm, jobs, postgres. Exit code 1 if a
+target isn't met.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import channels, fanout, footprint, latency, queues
+from tests.bench import channels, fanout, footprint, jobs, latency, queues
 from tests.bench.postgres import postgres
 from tests.bench.report import Measurement, table
 
@@ -25,6 +26,7 @@ PARTS: Mapping[str, Part] = {
     "isolation": queues.isolation,
     "slack": channels.of("slack"),
     "litellm": footprint.with_litellm,
+    "jobs": jobs.jobs,
     "postgres": postgres,
 }
 
