@@ -113,14 +113,14 @@ class Lifecycle:
         self.lanes.enqueue(tx, run.lane, run.session_id, base + 2 * run.priority, age=run.created_at)
 
     def release_due(self, tx: Transaction, run: Run) -> None:
-        """The time of a delayed run has come; it may have to wait for other jobs still. Nothing happens to one that
-        somebody has stopped, paused or put off since it was read."""
+        """The time of a delayed run has come; it may have to wait for other jobs still. One that was stopped or paused
+        meanwhile stays so."""
         sessions.hold(tx, run.session_id)
-        found = runs.find(tx, run.id)
-        if found is None or found.status is not Status.DELAYED or (found.not_before or 0) > tx.now:
+        run = runs.find(tx, run.id) or run
+        if run.status is not Status.DELAYED or (run.not_before is not None and run.not_before > tx.now):
             return
-        if self._held(tx, found):
-            self.hold(tx, found)
+        if self._held(tx, run):
+            self.hold(tx, run)
             return
         now = runs.changed(tx, run.id, status=Status.QUEUED, not_before=None, cause=None)
         self.enqueue(tx, self.told(tx, now, "due"))
@@ -339,7 +339,8 @@ class Lifecycle:
     def _tell_all(self, tx: Transaction, run: Run, session: sessions.Session, *, downward: bool) -> None:
         if not downward:
             self._tell_parent(tx, run)
-        self._tell_thread(tx, session, run)
+        if run.kind in self.kinds:
+            self._tell_thread(tx, session, run)
         self._tell_dependents(tx, run)
 
     def _tell_parent(self, tx: Transaction, child: Run) -> None:
@@ -376,11 +377,10 @@ class Lifecycle:
 
     def _tell_dependents(self, tx: Transaction, run: Run) -> None:
         """Lets jobs begin that have waited for this one alone; those whose dependency has failed go on waiting."""
-        if waiting := jobs.dependents(tx, run.id):
-            # Of two dependencies that end at the same moment the second one sees that the first has ended.
-            sessions.hold_all(tx, [each.session_id for each in waiting])
-            waiting = jobs.dependents(tx, run.id)
-        for each in waiting:
+        dependents = jobs.dependents(tx, run.id)
+        # Of two that end at the same moment the later one must see the earlier one's end.
+        sessions.hold_all(tx, [each.session_id for each in dependents])
+        for each in dependents:
             held = each.status is Status.DELAYED and each.not_before is None
             if held and not tree.blocked(tx, each):
                 self.release_due(tx, each)
@@ -436,6 +436,10 @@ class Lifecycle:
         return run.mode == "session" and run.outcome is not Outcome.STOPPED
 
     def _plan_archive(self, tx: Transaction, run: Run, *, soon: bool, **fields: int) -> None:
+        if run.kind not in self.kinds:  # it is pruned, not archived
+            if fields:
+                runs.change(tx, run.id, **fields)
+            return
         moment = None
         if not self._lives_on(tx, run):
             moment = self._archive_at(tx, run, since=run.ended_at or tx.now, soon=soon)

@@ -340,4 +340,5 @@ async def _read(
 
 def _refused(refused: JobRefused) -> ApiError:
     code = refused.status if refused.status == "permission_denied" else None
-    return ApiError(STATUSES[refused.status], str(refused), field=refused.field, code=code)
+    status = 400 if refused.status == "not_found" and refused.field else STATUSES[refused.status]  # the page is there
+    return ApiError(status, str(refused), field=refused.field, code=code)

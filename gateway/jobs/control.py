@@ -125,6 +125,8 @@ class JobControl:
         """
         if not text.strip():
             raise JobRefused("the message is empty", field="payload")
+        sessions.hold(tx, run.session_id)
+        run = runs.find(tx, run.id) or run
         if not run.open:
             raise JobRefused(f"job #{run.number} has ended ({run.outcome}); a replay runs it again", field="id")
         if not (owner.operator or self._may_send(tx, owner, run)):
@@ -159,6 +161,7 @@ class JobControl:
         Raises:
             JobRefused: it hasn't ended, or ended well.
         """
+        run = self._held(tx, run)
         if run.open:
             raise JobRefused(f"job #{run.number} is still {texts.state_word(run)}", field="id")
         if run.outcome is Outcome.OK:
@@ -211,6 +214,7 @@ class JobControl:
         Raises:
             JobRefused: one hasn't ended, or is needed by one that hasn't.
         """
+        found = [self._held(tx, run) for run in found]
         for run in found:
             if (why := pruning.kept_by(tx, run)) is not None:
                 raise JobRefused(f"job #{run.number} {why}", field="id")
@@ -221,6 +225,11 @@ class JobControl:
     def prunable(self, tx: Transaction, older_than_ms: int, kind: str | None = None, limit: int = 1000) -> list[Run]:
         """Ended jobs that are older and that no open one needs."""
         return pruning.ended_before(tx, tx.now - older_than_ms, kind, limit)
+
+    def _held(self, tx: Transaction, run: Run) -> Run:
+        """A job with its parent, held: neither ends, nor is opened again, until this unit is done."""
+        sessions.hold_all(tx, [run.requester_id, run.session_id])
+        return runs.find(tx, run.id) or run
 
     def _may_send(self, tx: Transaction, owner: Owner, run: Run) -> bool:
         if owner.session is None:

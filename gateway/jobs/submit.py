@@ -135,6 +135,7 @@ class Submitter:
     def _after(self, tx: Transaction, submission: Submission, owner: Owner, parent: Run | None) -> list[Run]:
         """The jobs that a new one waits for; unknown ones and cycles are refused (spec/jobs.md 7)."""
         after = [_named(tx, owner, word, "after") for word in submission.after]
+        sessions.hold_all(tx, [each.session_id for each in after])  # one that ends now knows of this one, or has ended
         for other in after:
             if parent is not None and tree.waits_for(tx, other, parent):
                 raise JobRefused(
@@ -337,7 +338,7 @@ def _named(tx: Transaction, owner: Owner, word: str, field: str) -> Run:
     try:
         return find.job(tx, owner, word)
     except JobRefused as refused:
-        raise JobRefused(f"`{field}`: {refused}", field=field) from None
+        raise JobRefused(f"`{field}`: {refused}", field=field, status=refused.status) from None
 
 
 def _size(submission: Submission) -> int:

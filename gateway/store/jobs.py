@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from gateway.store import rows
 from gateway.store.database import Transaction
@@ -17,6 +17,10 @@ from gateway.store.runs import Outcome, Run, Status
 from gateway.store.schema import run_after, runs
 
 _ALL = select(*rows.columns(runs, Run))
+_AFTER = select(run_after.c.after_id).where(run_after.c.run_id == bindparam("of_run"))
+_BEFORE = select(run_after.c.run_id).where(run_after.c.after_id == bindparam("of_run"))
+_DEPENDENCIES = _ALL.where(runs.c.id.in_(_AFTER)).order_by(runs.c.number)
+_DEPENDENTS = _ALL.where(runs.c.id.in_(_BEFORE), runs.c.status != Status.DONE).order_by(runs.c.number)
 
 
 def by_number(tx: Transaction, number: int) -> Run | None:
@@ -43,14 +47,12 @@ def add_dependencies(tx: Transaction, run_id: str, after: Iterable[str]) -> None
 
 def dependencies(tx: Transaction, run_id: str) -> list[Run]:
     """The jobs that one waits for."""
-    wanted = select(run_after.c.after_id).where(run_after.c.run_id == run_id)
-    return _all(tx, _ALL.where(runs.c.id.in_(wanted)).order_by(runs.c.number))
+    return _all(tx, _DEPENDENCIES, of_run=run_id)
 
 
 def dependents(tx: Transaction, run_id: str) -> list[Run]:
     """The open jobs that wait for one."""
-    wanted = select(run_after.c.run_id).where(run_after.c.after_id == run_id)
-    return _all(tx, _ALL.where(runs.c.id.in_(wanted), runs.c.status != Status.DONE).order_by(runs.c.number))
+    return _all(tx, _DEPENDENTS, of_run=run_id)
 
 
 def forget_dependencies(tx: Transaction, run_id: str) -> None:
@@ -144,5 +146,5 @@ def _one(tx: Transaction, statement: Any) -> Run | None:
     return Run(*row) if row else None
 
 
-def _all(tx: Transaction, statement: Any) -> list[Run]:
-    return [Run(*row) for row in tx.execute(statement)]
+def _all(tx: Transaction, statement: Any, **values: Any) -> list[Run]:
+    return [Run(*row) for row in tx.execute(statement, values)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from gateway.store.database import Transaction
 from gateway.store.schema import openings, threads
@@ -38,6 +38,7 @@ class Opening:
 
 
 _ALL = select(threads)
+_OF_SESSION = _ALL.where(threads.c.session_id == bindparam("of_session")).order_by(threads.c.created_at)
 
 
 def bind(tx: Transaction, route: str, session_id: str, session_key: str, by: str) -> Thread:
@@ -55,7 +56,7 @@ def on_route(tx: Transaction, route: str) -> Thread | None:
 
 def of_session(tx: Transaction, session_id: str) -> list[Thread]:
     """The threads that belong to a session, oldest first."""
-    return [Thread(*row) for row in tx.execute(_ALL.where(threads.c.session_id == session_id).order_by("created_at"))]
+    return [Thread(*row) for row in tx.execute(_OF_SESSION, {"of_session": session_id})]
 
 
 def touch(tx: Transaction, route: str) -> None:

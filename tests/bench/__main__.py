@@ -1,7 +1,7 @@
 """`python -m tests.bench [NAME …]`: measures a real gateway process and prints a table.
 
-Names choose parts: startup, sdk, latency, fanout, queued, isolation, console, slack, telegram, litellm, postgres. Exit
-code 1 if a target isn't met.
+Names choose parts: startup, sdk, latency, fanout, queued, isolation, console, slack, telegram, litellm, jobs, postgres.
+Exit code 1 if a target isn't met.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import channels, console, fanout, footprint, latency, queues
+from tests.bench import channels, console, fanout, footprint, jobs, latency, queues
 from tests.bench.postgres import postgres
 from tests.bench.report import Measurement, table
 
@@ -28,6 +28,7 @@ PARTS: Mapping[str, Part] = {
     "slack": channels.of("slack"),
     "telegram": channels.of("telegram"),
     "litellm": footprint.with_litellm,
+    "jobs": jobs.jobs,
     "postgres": postgres,
 }
 

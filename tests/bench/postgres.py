@@ -21,6 +21,7 @@ from gateway.store.database import Transaction
 from subagents.admission import Requester, SpawnArguments
 from subagents.rooms import Rooms
 from subagents.spawn import Spawner
+from tests.bench.jobs import submissions
 from tests.bench.report import Measurement
 from tests.postgres.fleet import Fleet, fleet, subagents
 from tests.support.model_script import say
@@ -38,6 +39,10 @@ LOOK_SECONDS = 60.0
 SUBMIT_MS = 4.0
 START_MS = 15.0
 START_HIGH_MS = 80.0
+EACH_MS = 2.5
+"""400 a second."""
+MANY = 1_000
+ROUNDS = 3
 RESCUE_SECONDS = 2.0
 IDLE_PERCENT = 1.0
 
@@ -47,6 +52,8 @@ async def postgres(folder: Path) -> list[Measurement]:
     with PostgresServer.start(durable=True) as server:
         return [
             *await _submit(folder / "submit", server),
+            await _job(folder / "job", server),
+            await _rate(folder / "rate", server),
             *await _start(folder / "start", server),
             *await _rescue(folder / "rescue", server),
             *await _idle(folder / "idle", server),
@@ -88,6 +95,28 @@ async def _submit(folder: Path, server: PostgresServer) -> list[Measurement]:
             await p.gateway.database.run(spawn)
             found.append((time.perf_counter() - begun) * 1000)
     return [Measurement("PostgreSQL: spawn unit, committed", "ms", found[WARM_UP:], SUBMIT_MS)]
+
+
+async def _job(folder: Path, server: PostgresServer) -> Measurement:
+    """The unit of work that creates a job."""
+    url = await asyncio.to_thread(server.migrated)
+    config: dict[str, Any] = {"database": {"url": url, "durability": "full"}, "workers": {"gatewayLanes": []}}
+    return await submissions(folder, "PostgreSQL", SUBMIT_MS, config, postgres=False)
+
+
+async def _rate(folder: Path, server: PostgresServer) -> Measurement:
+    """From a fan-out's commit to its end, for each of its children, by the database's clock; two workers."""
+    found: list[float] = []
+    async with _fleet(folder, server) as f:
+        await f.gateway()
+        for _ in range(2):
+            await f.worker("jobs", concurrency=8)
+        for number in range(ROUNDS):
+            await f.post("/api/jobs", {"name": "aggregate", "children": [{"name": "noop"}] * MANY})
+            await f.runs_done((number + 1) * (MANY + 1), seconds=120)
+            row = f.rows("select max(ended_at) as over, max(created_at) as begun from runs")[0]
+            found.append((row["over"] - row["begun"]) / MANY)
+    return Measurement(f"PostgreSQL: no-op jobs, each of {MANY:,}, two workers (2.5 ms: 400/s)", "ms", found, EACH_MS)
 
 
 async def _start(folder: Path, server: PostgresServer) -> list[Measurement]:

@@ -143,6 +143,7 @@ class _Chaos:
         self.troop = troop
         self.watchman = watchman
         self.accepted: list[Order] = []
+        self._numbers: dict[str, int] = {}
         self.faults: list[str] = []
         self._http = http
         self._mix = mix
@@ -183,11 +184,19 @@ class _Chaos:
     async def _submit(self, order: Order) -> None:
         """Until it is acknowledged, by whichever process is the gateway then."""
         path = f"/api/sessions/{TALK}{order.label}/messages" if order.said else "/api/jobs"
+        # What another submitter has under way isn't known yet.
+        order.after = [label for label in order.after if label in self._numbers]
+        body = {
+            **order.body,
+            **({"after": [f"#{self._numbers[label]}" for label in order.after]} if order.after else {}),
+        }
         while True:
             try:
                 headers = {"Authorization": f"Bearer {self._site.token()}", "Idempotency-Key": order.label}
-                async with self._http.post(self._site.url() + path, json=order.body, headers=headers) as response:
+                async with self._http.post(self._site.url() + path, json=body, headers=headers) as response:
                     if response.status < 300:
+                        if not order.said:
+                            self._numbers[order.label] = (await response.json())["id"]
                         return
                     if response.status < 500:
                         self.faults.append(f"{order.label} is refused: {response.status} {await response.text()}")

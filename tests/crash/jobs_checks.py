@@ -114,6 +114,7 @@ def faults(found: Aftermath) -> list[str]:
         *found.left,
         *_there(found),
         *_ends(found),
+        *_order(found),
         *_reports(found),
         *_effects(found),
         *_inbox(found),
@@ -154,6 +155,15 @@ def _ends(found: Aftermath) -> Iterator[str]:
         parent = found.by_id.get(run["parent_run_id"] or "")
         if parent is not None and parent["outcome"] == "ok" and run["ended_at"] > parent["ended_at"]:
             yield f"{parent['label']} has ended before {run['label']}, which is below it"
+
+
+def _order(found: Aftermath) -> Iterator[str]:
+    """What comes after others has begun after their ends."""
+    for order in found.orders:
+        for label in order.after:
+            for run, other in zip(found.named.get(order.label, []), found.named.get(label, []), strict=False):
+                if (run["started_at"] or run["ended_at"] or 0) < (other["ended_at"] or 0):
+                    yield f"{order.label} has begun before {label} had ended"
 
 
 def _reports(found: Aftermath) -> Iterator[str]:

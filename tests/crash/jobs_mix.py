@@ -23,6 +23,8 @@ TALK = "agent:main:talk-"
 TALKS = 0.06
 TREES = 0.16
 """Shares of the orders."""
+LINKS = 0.2
+"""Share of the others that come after others."""
 QUICK: Mapping[str, Any] = {"backoff": {"type": "fixed", "delayMs": 20}}
 
 
@@ -50,6 +52,8 @@ class Order:
     body: Body
     wanted: dict[str, Wanted] = field(default_factory=dict[str, Wanted])
     """By label."""
+    after: Sequence[str] = ()
+    """Labels of the jobs that must have ended well before."""
     said: bool = False
     """`body` is a message, to the conversation of this name."""
 
@@ -68,6 +72,8 @@ class Mix:
         self._log = log
         self._jobs = jobs
         self.made = 0
+        self._sure: list[str] = []
+        """The last jobs that end well."""
         self._makers: Mapping[Callable[[str], tuple[Body, Wanted]], int] = {
             self._noop: 40,
             self._slow: 10,
@@ -94,6 +100,10 @@ class Mix:
             order.body = self._leaf(order, label, None)
             if self._rng.random() < 0.1:
                 order.body["delayMs"] = self._rng.randrange(50, 1_500)
+            if self._rng.random() < LINKS and self._sure:
+                order.after = self._rng.sample(self._sure, min(2, len(self._sure)))
+            if order.wanted[label].outcomes == ("ok",):
+                self._sure = [*self._sure[-3:], label]
         order.body |= {"idempotencyKey": label, "priority": self._rng.choice((0, 0, 0, -5, 5))}
         return order
 

@@ -211,12 +211,11 @@ async def test_19_stop_goes_down_in_one_transaction(tmp_path: Path) -> None:
         assert (await look(p, third))["outcome"] == "ok"
         ends = {job["endedAt"] for job in found if job["id"] != third["id"]}
         assert len(ends) == 1, "one moment, one transaction"
-        done = [
-            event.data["run"]["runId"] for event in p.events if event.type == "run" and event.data["change"] == "done"
-        ]
-        assert len(done) == len(set(done)) == len(found)
+        for job in found:
+            await p.wait_until(lambda job=job: "done" in p.changes(job["runId"]), "each end is told")
         again = await change(p, top, "stop")
         assert (again["changed"], again["endedAt"]) == (0, (await look(p, top))["endedAt"])
+        assert {p.changes(job["runId"]).count("done") for job in found} == {1}
         assert not plugin.running
 
 
