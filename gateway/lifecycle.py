@@ -217,8 +217,7 @@ class Lifecycle:
             for child in runs.children(tx, run.session_id, open_only=True):
                 why = f"“{run.label}”, which asked for it, ended"
                 self.finish(tx, child.id, Outcome.STOPPED, error=why, downward=True)
-        self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner)
-        session = sessions.get(tx, run.session_id)
+        session = self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner)
         ended = runs.changed(
             tx,
             run.id,
@@ -458,17 +457,17 @@ class Lifecycle:
         minutes = agent_of(self.config(), run.agent_id).subagents.archive_after_minutes
         return since + int(minutes * MINUTE_MS) if minutes else None
 
-    def _close_session(self, tx: Transaction, run: Run, outcome: Outcome, *, by_owner: bool) -> None:
-        sessions.take_over(tx, run.session_id)
+    def _close_session(self, tx: Transaction, run: Run, outcome: Outcome, *, by_owner: bool) -> sessions.Session:
+        closed = not (self._stays(run) and threads.of_session(tx, run.session_id))
+        over: dict[str, Any] = {"closed": closed, "paused": False, "needs_user": False}
+        session = sessions.take_over(tx, run.session_id, **over, turn_seq=None, turn_route=None)
         self.withdraw(tx, run.session_id)
         if not by_owner:
             self.lanes.cancel(tx, run.session_id)
-        if outcome is not Outcome.OK:
-            transcript.close_open_calls(tx, run.session_id, None, f"(not finished: the run ended, {outcome.value})")
-        closed = not (self._stays(run) and threads.of_session(tx, run.session_id))
-        sessions.change(
-            tx, run.session_id, closed=closed, paused=False, needs_user=False, turn_seq=None, turn_route=None
-        )
+        if outcome is Outcome.OK:
+            return session
+        transcript.close_open_calls(tx, run.session_id, None, f"(not finished: the run ended, {outcome.value})")
+        return sessions.get(tx, run.session_id)
 
     def _stop_waiting(self, tx: Transaction, run: Run) -> dict[str, int | None]:
         if run.waiting_since is None:

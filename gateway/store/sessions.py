@@ -288,13 +288,15 @@ def take_seq(tx: Transaction, session_id: str, fence: int | None) -> int:
     return int(seq) - 1
 
 
-def take_over(tx: Transaction, session_id: str) -> int:
-    """Takes a session from whoever owns it and leaves it unowned; returns the new fence.
+def take_over(tx: Transaction, session_id: str, **fields: Any) -> Session:
+    """Takes a session from whoever owns it, leaves it unowned, and sets columns; returns it as it is then.
 
     The caller tells the former owner after the commit (`Lanes.cancel`).
     """
-    session = _one(tx, _TAKE_OVER, of_session=session_id, owner=None, now=tx.now)
-    return session.fence if session else 0
+    session = _one(tx, _TAKE_OVER, of_session=session_id, owner=None, now=tx.now, **fields)
+    if session is None:
+        raise LookupError(f"session {session_id} doesn't exist")
+    return session
 
 
 def renew(tx: Transaction, old: Session) -> Session:

@@ -76,8 +76,10 @@ async def waits_because(p: Pilot, job: int | Json, reason: str) -> Json:
 
 
 async def ended(p: Pilot, job: int | Json) -> Json:
-    """The job once it has ended."""
-    return await reached(p, job, "done")
+    """The job once it has ended, and that was told."""
+    now = await reached(p, job, "done")
+    await p.wait_until(lambda: "done" in p.changes(now["runId"]), "its end is told")
+    return now
 
 
 async def change(p: Pilot, job: int | Json, name: str, status: int = 200) -> Json:

@@ -212,7 +212,7 @@ async def test_19_stop_goes_down_in_one_transaction(tmp_path: Path) -> None:
         ends = {job["endedAt"] for job in found if job["id"] != third["id"]}
         assert len(ends) == 1, "one moment, one transaction"
         for job in found:
-            await p.wait_until(lambda job=job: "done" in p.changes(job["runId"]), "each end is told")
+            await ended(p, job)
         again = await change(p, top, "stop")
         assert (again["changed"], again["endedAt"]) == (0, (await look(p, top))["endedAt"])
         assert {p.changes(job["runId"]).count("done") for job in found} == {1}
