@@ -283,8 +283,6 @@ class Lifecycle:
     def requester(self, tx: Transaction, run: Run) -> tuple[sessions.Session, str] | None:
         """The session that a run's announcement goes to, and a note if it isn't the one that asked."""
         session_id, note = run.requester_id, ""
-        if not session_id:  # nobody who could read it
-            return None
         while True:
             session = sessions.find(tx, session_id)
             if session is not None and session.current:
@@ -463,8 +461,7 @@ class Lifecycle:
         closed = not (self._stays(run) and threads.of_session(tx, run.session_id))
         over: dict[str, Any] = {"closed": closed, "paused": False, "needs_user": False}
         session = sessions.take_over(tx, run.session_id, **over, turn_seq=None, turn_route=None)
-        if session.kind != "job":  # a handler asks nobody
-            self.withdraw(tx, run.session_id)
+        self.withdraw(tx, run.session_id)
         if not by_owner:
             self.lanes.cancel(tx, run.session_id)
         if outcome is Outcome.OK:

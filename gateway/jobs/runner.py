@@ -143,10 +143,8 @@ class Jobs:
 
     def _owned(self, tx: Transaction, unit: Callable[..., None], claimed: Claimed, active_ms: int, *more: Any) -> None:
         """Runs a part only if the job is still ours, with its active time booked."""
-        if unit in (self._failed, self._timed_out):  # its end may go up the tree, and goes down
+        if not tx.alone and (claimed.run.on_child_fail == "fail_parent" or runs.count_open(tx, claimed.session.id)):
             sessions.hold_tree(tx, claimed.session.id)
-        else:
-            sessions.hold_all(tx, [claimed.run.requester_id, claimed.session.id])
         sessions.owned(tx, claimed.session.id, claimed.session.fence, ends=True)
         run = runs.tick(tx, claimed.run.id, active_ms) or claimed.run
         unit(tx, claimed, run, *more)

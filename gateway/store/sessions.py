@@ -168,7 +168,7 @@ def hold_by_key(tx: Transaction, key: str) -> Session | None:
 
 def hold_all(tx: Transaction, session_ids: Iterable[str]) -> None:
     """Holds several sessions, the upper ones of a tree first: everybody who holds several does so in this order."""
-    tx.lock(sessions, *sorted({session_id for session_id in session_ids if session_id}))
+    tx.lock(sessions, *sorted(set(session_ids)))
 
 
 def hold_tree(tx: Transaction, session_id: str) -> None:
