@@ -13,6 +13,8 @@ import pytest
 from aiohttp import web_app
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.support.databases import ON_POSTGRES
+
 # The same examples at every run, so that a change is judged by what it changes; `make fuzz` looks for new ones. What
 # failed is made smaller, but not traced line by line to explain it: that is ten times slower, and has no end in sight.
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
@@ -30,12 +32,15 @@ class NetworkForbidden(AssertionError):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes the marker of tests that take minutes known."""
+    """Makes the markers known."""
     config.addinivalue_line("markers", "long: takes minutes; runs only with `-m long`")
+    config.addinivalue_line("markers", "embedded: looks into SQLite's file, or at what is so with SQLite alone")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what takes minutes, unless it is asked for."""
+    """Leaves out what takes minutes unless it is asked for, and on PostgreSQL what is about SQLite."""
+    if ON_POSTGRES:
+        items[:] = [item for item in items if "embedded" not in item.keywords]
     if not config.getoption("markexpr"):
         items[:] = [item for item in items if "long" not in item.keywords]
 

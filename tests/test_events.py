@@ -120,9 +120,12 @@ async def test_an_id_that_is_too_old_or_of_the_future_is_answered_with_reset(
     def fill(tx: Transaction) -> None:
         for number in range(1, 11):
             note(tx, log, number)
+
+    def forget(tx: Transaction) -> None:
         tx.execute(delete(events).where(events.c.id <= 5))
 
     await database.run(fill)
+    await database.run(forget)
     async with log.subscribe(last_id=last_id) as watch:
         await database.run(note, log, 11)
         reset, following = await take(watch, 2)
@@ -254,9 +257,12 @@ async def test_prune_keeps_a_day_and_always_the_newest(database: Database, log: 
     def fill(tx: Transaction) -> None:
         for number in range(1, 6):
             note(tx, log, number)
+
+    def date_back(tx: Transaction) -> None:
         tx.execute(update(events).where(events.c.id <= 3).values(created_at=tx.now - module.KEPT_MILLISECONDS - 1))
 
     await database.run(fill)
+    await database.run(date_back)
     assert await database.run(log.prune) == 3
 
     def age(tx: Transaction) -> None:

@@ -53,6 +53,7 @@ async def test_a_killed_gateway_takes_its_commands_along(world: World) -> None:
     await until_dead(pids, 2)
 
 
+@pytest.mark.embedded
 async def test_survivors_are_killed_at_the_next_start(world: World) -> None:
     """The worst case: who would have cleaned up is killed first, and the gateway in the same moment."""
     line = "(trap '' TERM HUP; sleep 603 & echo $! > grandchild; wait) & echo $$ $PPID > shell; wait"

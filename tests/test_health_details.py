@@ -6,11 +6,14 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
+
 from gateway.pulse import INTERVAL_SECONDS, Pulse, peak_bytes, resident_bytes
 from gateway.store.database import Transaction
 from tests.support.pilot import pilot
 
 
+@pytest.mark.embedded
 async def test_the_details_of_a_process(tmp_path: Path) -> None:
     """Issue part 3, Health: doctor, versions, database, channels, event-loop lag, memory."""
     async with pilot(tmp_path) as p:
@@ -39,6 +42,7 @@ async def test_it_is_for_operators(tmp_path: Path) -> None:
         assert refused.status == 403
 
 
+@pytest.mark.embedded
 async def test_units_that_wait_are_counted(tmp_path: Path) -> None:
     def slow(_tx: Transaction) -> None:
         time.sleep(0.3)  # holds the writer's thread, as a slow disk would

@@ -8,6 +8,8 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from gateway.store import phases, runs
 from gateway.store.database import Transaction
 from gateway.store.phases import Begun, Phase
@@ -144,6 +146,7 @@ async def test_a_question_to_a_person_is_a_bar(tmp_path: Path) -> None:
         assert inside(asked, tool) and not asked["error"]
 
 
+@pytest.mark.embedded
 async def test_a_restart_and_a_crash_are_bars(tmp_path: Path) -> None:
     """Brief: process starts with their kind (clean, crash)."""
     async with pilot(tmp_path) as p:

@@ -151,6 +151,7 @@ async def test_the_environment(tmp_path: Path) -> None:
         await p.wait_idle()
 
 
+@pytest.mark.embedded
 async def test_nothing_is_left_of_it(tmp_path: Path) -> None:
     """It ends with the gateway, with all it has started; its group stood in the ledger as long as it lived."""
     async with faulty(tmp_path) as (p, odd):

@@ -20,7 +20,9 @@ OTHER = "agent:main:api:other"
 async def hold_children(p: Pilot, *tasks: str, session: str = KEY) -> list[Json]:
     """Children that hang until the test releases `child`."""
     p.on(reply=say("late", hold="child"), role="child")
-    return await p.spawn_many([{"task": task} for task in tasks], session)
+    accepted = await p.spawn_many([{"task": task} for task in tasks], session)
+    await p.wait_asked(lambda seen: seen.role == "child" and seen.first_user in tasks, count=len(tasks))
+    return accepted
 
 
 async def test_25_the_forms_of_the_answers_are_those_of_the_seed(tmp_path: Path) -> None:
@@ -76,6 +78,7 @@ async def test_25_ambiguous_is_never_a_guess(tmp_path: Path, action: str) -> Non
     async with pilot(tmp_path) as p:
         p.on(reply=say("late", hold="child"), role="child")
         answers = await p.spawn_many([{"task": "t", "label": "twin"}, {"task": "t", "label": "twin"}])
+        await p.wait_asked(lambda seen: seen.role == "child", count=2)
         said = await p.command(f"/subagents {action} twin hello")
         if action not in ("send", "steer"):
             said = await p.command(f"/subagents {action} twin")

@@ -48,6 +48,7 @@ async def test_a_code_works_once(tmp_path: Path, http: aiohttp.ClientSession) ->
         assert "Set-Cookie" not in again.headers
 
 
+@pytest.mark.embedded
 async def test_a_code_is_valid_for_ten_minutes(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     async with pilot(tmp_path) as p:
         code = await code_for(p)
@@ -193,6 +194,7 @@ async def test_a_sign_in_ends_at_once_with_its_open_pages(tmp_path: Path, http: 
         assert (await other.get("/web")).status == 401
 
 
+@pytest.mark.embedded
 async def test_a_sign_in_that_nobody_uses_ends(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     async with pilot(tmp_path) as p:
         who = await person(p, http)
