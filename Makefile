@@ -21,8 +21,8 @@ chat: $(READY)
 start: $(READY)
 	@$(BIN)/laneway start
 
-test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+test: $(READY)  # on SQLite; `make test-postgres` has what is about PostgreSQL
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/postgres
 
 test-postgres: $(READY)  # all that needs a database once more on PostgreSQL: its own, or that of LANEWAY_TEST_POSTGRES
 	@LANEWAY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadgroup $(WITHOUT_DATABASE)
