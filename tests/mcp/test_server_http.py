@@ -149,7 +149,7 @@ async def test_a_caller_sees_his_own(tmp_path: Path) -> None:
                 )
                 for word in (1, 77)
             ]
-            assert (foreign["code"], foreign["parameter"]) == ("invalid", parameter)
+            assert (foreign["code"], foreign["parameter"]) == ("not_found", parameter)
             assert foreign["message"].replace("`1`", "`77`") == missing["message"]
         assert (await bert.refused("list_jobs", parent_job_id=1))["code"] == "not_found"
         assert (await bert.refused("submit_job", name="subagent", data=fork(job["runId"]))) == (
