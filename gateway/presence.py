@@ -81,7 +81,8 @@ class Presence:
             elif not shown:
                 return
             try:
-                await asyncio.wait_for(over.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await over.wait()
             except TimeoutError:
                 continue
         if not any(place == route for place, _ in self._typing.values()):
@@ -112,7 +113,8 @@ class Presence:
                 return
             pause = PAUSE_SECONDS if error.retry_after is None else error.retry_after
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), min(pause, LONGEST_PAUSE_SECONDS))
+                async with asyncio.timeout(min(pause, LONGEST_PAUSE_SECONDS)):
+                    await self._stopping.wait()
 
 
 async def _tried(call: Awaitable[None], route: Route) -> DeliveryError | None:

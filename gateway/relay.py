@@ -187,7 +187,8 @@ class Relay:
 async def _either(ended: asyncio.Event, seconds: float) -> None:
     """Waits so long, or for the end of the stream."""
     try:
-        await asyncio.wait_for(ended.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await ended.wait()
     except TimeoutError:
         return
 

@@ -72,8 +72,10 @@ class Alarm:
     async def _run(self) -> None:
         wait = 0.0
         while True:
+            # Not `wait_for`, which loses a cancellation that comes in the moment in which it is rung (Python 3.11).
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._rung.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._rung.wait()
             self._rung.clear()
             self._planned = math.inf
             try:

@@ -87,7 +87,8 @@ class Board:
         wait: float | None = None
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
             self._changed.clear()
             edits = await self._registry.gateway.database.run(self._look)
             waits = [seconds for edit in edits if (seconds := await self._edit(edit))]

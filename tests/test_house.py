@@ -157,3 +157,14 @@ def test_imports_inside_functions_say_why() -> None:
                     if not any("#" in line for line in beside):
                         wrong.append(f"{path}:{node.lineno}")
     assert not wrong
+
+
+def test_no_cancellation_is_lost() -> None:
+    """`asyncio.wait_for` swallows one that comes as it returns (Python 3.11); `asyncio.timeout` does not."""
+    found = [
+        path
+        for path, tree in sources(*PARTS)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "wait_for" and ast.unparse(node.value) == "asyncio"
+    ]
+    assert found == []

@@ -182,7 +182,8 @@ class Account:
         socket = self._socket = AsyncSocketModeHandler(app, token, web_client=api.client, ping_interval=PING_SECONDS)
         cast("Any", socket.client).wss_uri = address
         try:
-            await asyncio.wait_for(socket.connect_async(), OPEN_SECONDS)
+            async with asyncio.timeout(OPEN_SECONDS):
+                await socket.connect_async()
         except TimeoutError:
             raise DeliveryError("Slack's socket can't be opened") from None
 
@@ -205,7 +206,8 @@ class Account:
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     # ---- what goes out ----
 

@@ -166,7 +166,8 @@ class Polling:
         while self._pending and (left := end - time.monotonic()) > 0:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
 
     async def _confirm(self) -> None:
         """A last word before the end, so that Telegram doesn't deliver again what was taken in."""

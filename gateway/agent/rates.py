@@ -64,7 +64,8 @@ class RateLeases:
                 told = True
             wait = min(LOOK_SECONDS, max(0.01, until / 1000 - time.time()))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._freed.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._freed.wait()
 
     async def _renew(self, lease: str) -> None:
         while True:

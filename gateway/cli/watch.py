@@ -80,7 +80,8 @@ async def _watch(
     try:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), TICK_SECONDS if ticks and shown is not None else None)
+                async with asyncio.timeout(TICK_SECONDS if ticks and shown is not None else None):
+                    await changed.wait()
             if listening.done():
                 listening.result()
             if changed.is_set():
