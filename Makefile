@@ -8,9 +8,7 @@ SEED   ?=
 JOBS   ?= 5000
 DB     ?= postgres
 
-WITHOUT_DATABASE := $(addprefix --ignore-glob=tests/, test_channel_chunks.py test_config_*.py test_docs.py test_exec_argv.py \
-	test_house.py test_keys.py test_models*.py test_policy.py test_standin_*.py test_telegram_markdown.py test_terminal_*.py \
-	test_timers.py test_tools_memory.py test_tools_redact.py)
+ON_POSTGRES := tests/postgres tests/jobs tests/spec tests/mcp tests/test_events.py tests/test_store.py
 
 .PHONY: chat start test test-postgres check format proofs chaos chaos-jobs fuzz bench lock clean
 
@@ -24,8 +22,8 @@ start: $(READY)
 test: $(READY)  # on SQLite; `make test-postgres` has what is about PostgreSQL
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/postgres
 
-test-postgres: $(READY)  # all that needs a database once more on PostgreSQL: its own, or that of LANEWAY_TEST_POSTGRES
-	@LANEWAY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadgroup $(WITHOUT_DATABASE)
+test-postgres: $(READY)  # on PostgreSQL: its own, or the server that LANEWAY_TEST_POSTGRES names; WHAT=tests is everything
+	@LANEWAY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadgroup $(or $(WHAT),$(ON_POSTGRES))
 
 check: $(READY)  # what a change must pass beside the tests
 	@$(BIN)/ruff format --check .
