@@ -10,7 +10,7 @@ DB     ?= postgres
 
 ON_POSTGRES := tests/postgres tests/jobs tests/spec tests/mcp tests/test_events.py tests/test_store.py
 
-.PHONY: chat start test test-postgres check format proofs chaos chaos-jobs fuzz bench lock clean
+.PHONY: chat start test test-postgres check format proofs fire chaos chaos-jobs fuzz bench lock clean
 
 chat: $(READY)
 	@$(BIN)/laneway init --quiet
@@ -34,8 +34,11 @@ format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-proofs: $(READY)  # the tests that take minutes: random kills, every death of a channel, jobs under fire, the page in a browser
+proofs: $(READY)  # the tests that take minutes: random kills, every death of a channel, the page in a browser
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m long
+
+fire: $(READY)  # jobs under fire for a minute on each database; `make chaos-jobs` goes on for thousands of jobs
+	@$(BIN)/python -m pytest -m fire
 
 chaos: $(READY)  # make chaos N=500 SEED=1: that many random kills
 	@$(BIN)/python -m tests.crash.chaos --n $(N) $(if $(SEED),--seed $(SEED))

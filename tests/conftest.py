@@ -34,6 +34,7 @@ class NetworkForbidden(AssertionError):
 def pytest_configure(config: pytest.Config) -> None:
     """Makes the markers known."""
     config.addinivalue_line("markers", "long: takes minutes; runs only with `-m long`")
+    config.addinivalue_line("markers", "fire: jobs under fire, a minute on each database; runs only with `-m fire`")
     config.addinivalue_line("markers", "embedded: looks into SQLite's file, or at what is so with SQLite alone")
 
 
@@ -42,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if ON_POSTGRES:
         items[:] = [item for item in items if "embedded" not in item.keywords]
     if not config.getoption("markexpr"):
-        items[:] = [item for item in items if "long" not in item.keywords]
+        items[:] = [item for item in items if not {"long", "fire"} & set(item.keywords)]
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Jobs under fire for a minute on each database (`-m long`); `make chaos-jobs` goes on for thousands of jobs."""
+"""Jobs under fire for a minute on each database (`make fire`); `make chaos-jobs` goes on for thousands of jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOBS = 5_000
 """More than can be done in that time."""
 
 
-@pytest.mark.long
+@pytest.mark.fire
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_jobs_survive_whoever_works_on_them(

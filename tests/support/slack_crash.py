@@ -133,7 +133,9 @@ class SlackScene:
     async def _settles(self) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not (  # noqa: ASYNC110 - another process tells nobody
-                await self._rests() and all("all done" in card.view for card in await self._cards())
+                await self._rests()
+                and all("all done" in card.view for card in await self._cards())
+                and not await self.ws.pending()
             ):
                 await asyncio.sleep(LOOK_SECONDS)
 
