@@ -8,7 +8,6 @@ it knows from the tables which messages it was about.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from functools import partial
 from gateway.channel import Channel, DeliveryError, Mark
 from gateway.routes import Route
 from gateway.tasks import TaskSet
+from gateway.waiting import rung
 
 STOP_SECONDS = 2.0
 TRIES = 3
@@ -80,11 +80,7 @@ class Presence:
                 shown = True
             elif not shown:
                 return
-            try:
-                async with asyncio.timeout(seconds):
-                    await over.wait()
-            except TimeoutError:
-                continue
+            await rung(over, seconds)
         if not any(place == route for place, _ in self._typing.values()):
             await self._insist(partial(channel.typing, route, active=False), route)
 
@@ -112,9 +108,7 @@ class Presence:
             if error is None or error.permanent or self._stopping.is_set():
                 return
             pause = PAUSE_SECONDS if error.retry_after is None else error.retry_after
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(pause, LONGEST_PAUSE_SECONDS)):
-                    await self._stopping.wait()
+            await rung(self._stopping, min(pause, LONGEST_PAUSE_SECONDS))
 
 
 async def _tried(call: Awaitable[None], route: Route) -> DeliveryError | None:

@@ -20,6 +20,7 @@ from gateway.routes import Route
 from gateway.store import outbox
 from gateway.store.database import Database, Transaction
 from gateway.tasks import TaskSet
+from gateway.waiting import rung
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class Relay:
         return False
 
     async def _follow(self, stream: _Stream, route: Route) -> None:
-        await _either(stream.ended, stream.channel.able(route).stream_after)
+        await rung(stream.ended, stream.channel.able(route).stream_after)
         live = await self._begin(stream, route)
         if live is None:
             return
@@ -138,7 +139,7 @@ class Relay:
             await self._update(stream, live)
             if not stream.ended.is_set():
                 # Asked each time: where many answers stream at once, a channel may want each to be slower.
-                await _either(stream.ended, stream.channel.able(route).stream_seconds)
+                await rung(stream.ended, stream.channel.able(route).stream_seconds)
 
     async def _begin(self, stream: _Stream, route: Route) -> Live | None:
         """Begins to show an answer as soon as its platform lets it; None if it is done before."""
@@ -161,7 +162,7 @@ class Relay:
                 if error.retry_after is None:
                     raise
                 await self._database.run(_not_begun, row.id, error.uncertain)
-                await _either(stream.ended, error.retry_after)
+                await rung(stream.ended, error.retry_after)
             else:
                 failpoints.hit("effected:stream")
                 stream.begun = True
@@ -178,19 +179,10 @@ class Relay:
             if error.permanent:
                 raise
             log.debug("post %s: an update wasn't shown: %s", stream.post.id, error)
-            await _either(stream.ended, error.retry_after or 0.0)
+            await rung(stream.ended, error.retry_after or 0.0)
             stream.changed.set()
         else:
             stream.shown = now
-
-
-async def _either(ended: asyncio.Event, seconds: float) -> None:
-    """Waits so long, or for the end of the stream."""
-    try:
-        async with asyncio.timeout(seconds):
-            await ended.wait()
-    except TimeoutError:
-        return
 
 
 def _begun(tx: Transaction, post_id: int) -> None:

@@ -7,13 +7,13 @@ written. Nothing survives a crash and nothing needs to. A slow sweep is the net 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
 
 from gateway.store.database import StoreError
+from gateway.waiting import rung
 
 SWEEP_SECONDS = 30.0
 
@@ -72,10 +72,7 @@ class Alarm:
     async def _run(self) -> None:
         wait = 0.0
         while True:
-            # Not `wait_for`, which loses a cancellation that comes in the moment in which it is rung (Python 3.11).
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._rung.wait()
+            await rung(self._rung, wait)
             self._rung.clear()
             self._planned = math.inf
             try:

@@ -19,6 +19,7 @@ from gateway.store import inbox, runs, sessions
 from gateway.store.database import Database, StoreError, Transaction
 from gateway.store.runs import Outcome
 from gateway.timers import Alarm
+from gateway.waiting import never
 
 AT_ONCE = 200
 """Sessions that are asked for in one unit of work."""
@@ -48,7 +49,7 @@ class Upkeep:
             Alarm("deadlines", self._next_deadline, self._end_overdue, database.clock),
             *(Alarm(chore.name, chore.next_due, chore.work, database.clock) for chore in chores),
         )
-        self._net = Alarm("sweep", self._never, self._sweep)
+        self._net = Alarm("sweep", never, self._sweep)
         self._beginning: asyncio.Task[None] | None = None
 
     async def start(self, activate: Activate, suspects: Sequence[str]) -> None:
@@ -112,9 +113,6 @@ class Upkeep:
 
     async def _next_deadline(self) -> int | None:
         return await self._database.read(runs.next_due, "deadline_at")
-
-    async def _never(self) -> None:
-        return None
 
     async def _end_overdue(self) -> None:
         """Ends runs whose time ran out while they waited for their children."""

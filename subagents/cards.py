@@ -9,7 +9,6 @@ beside its text, the sub-agents are shown there instead, and the card comes afte
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from gateway.store.outbox import State
 from gateway.store.runs import Run
 from gateway.store.sessions import Session
 from gateway.tasks import TaskSet
+from gateway.waiting import rung
 from subagents import scope
 from subagents.card_view import card_of
 
@@ -86,9 +86,7 @@ class Board:
     async def _work(self) -> None:
         wait: float | None = None
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._changed.wait()
+            await rung(self._changed, wait)
             self._changed.clear()
             edits = await self._registry.gateway.database.run(self._look)
             waits = [seconds for edit in edits if (seconds := await self._edit(edit))]

@@ -9,7 +9,6 @@ why; one that the library doesn't get back is made anew.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,6 +30,7 @@ from gateway.channel import DeliveryError, Intake, Live, Mark, Opening, Post
 from gateway.config.channels import SlackAccount
 from gateway.routes import Route
 from gateway.tasks import TaskSet
+from gateway.waiting import rung
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
@@ -205,9 +205,7 @@ class Account:
             await socket.close_async()
 
     async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+        await rung(self._stopping, seconds)
 
     # ---- what goes out ----
 

@@ -20,6 +20,7 @@ from channels.telegram.timing import Timing
 from gateway import failpoints
 from gateway.channel import DeliveryError
 from gateway.tasks import TaskSet
+from gateway.waiting import rung
 
 Ask = Callable[[int, int], Awaitable[Sequence[Update]]]
 """Asks for updates from an id on, which confirms those below it; for at most so many seconds."""
@@ -165,9 +166,7 @@ class Polling:
         end = time.monotonic() + self._timing.linger
         while self._pending and (left := end - time.monotonic()) > 0:
             self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._changed.wait()
+            await rung(self._changed, left)
 
     async def _confirm(self) -> None:
         """A last word before the end, so that Telegram doesn't deliver again what was taken in."""

@@ -7,7 +7,6 @@ renewed, so that one whose holder has died lapses. Who finds no free one waits f
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -18,6 +17,7 @@ from sqlalchemy import delete, func, insert, select, update
 from gateway.agent.messages import ModelRef
 from gateway.store.database import Database, Transaction
 from gateway.store.schema import rate_leases
+from gateway.waiting import rung
 
 LEASE_SECONDS = 60.0
 LOOK_SECONDS = 1.0
@@ -63,9 +63,7 @@ class RateLeases:
                 await on_wait(f"waiting for one of {most} calls to {provider} (maxInFlight)")
                 told = True
             wait = min(LOOK_SECONDS, max(0.01, until / 1000 - time.time()))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._freed.wait()
+            await rung(self._freed, wait)
 
     async def _renew(self, lease: str) -> None:
         while True:

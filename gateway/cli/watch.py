@@ -24,6 +24,7 @@ from gateway.cli.format import clean
 from gateway.cli.job_lists import columns, job_row
 from gateway.client import ApiClient, Unreachable
 from gateway.client.jobs import Job, Jobs, news
+from gateway.waiting import rung
 
 LOOK_SECONDS = 0.25
 """The shortest time between two looks."""
@@ -79,9 +80,7 @@ async def _watch(
     shown: Shown | None = None
     try:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TICK_SECONDS if ticks and shown is not None else None):
-                    await changed.wait()
+            await rung(changed, TICK_SECONDS if ticks and shown is not None else None)
             if listening.done():
                 listening.result()
             if changed.is_set():

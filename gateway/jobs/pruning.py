@@ -34,10 +34,6 @@ class Retention:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    async def next_due(self) -> int | None:
-        """Retention is a matter of days: the net is often enough."""
-        return None
-
     async def work(self) -> None:
         """Deletes all that is old enough."""
         database = self._registry.gateway.database
