@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.context import USAGE, CliError
-from gateway.cli.durations import milliseconds
+from gateway.cli.durations import timeout_of
 from gateway.cli.following import show_log, submitted
 from gateway.cli.job_params import json_object, read_file, submission_of
 from gateway.cli.jobs import Follow, JobId
@@ -52,8 +52,7 @@ def run_agent(
     """Starts a sub-agent, or with --fanout several and one that joins their results."""
     if detach and follow:
         raise CliError("give either --follow or --detach", USAGE)
-    if (timeout is not None) and (timeout_ms is not None):
-        raise CliError("give either --timeout or --timeout-ms", USAGE)
+    limit_ms = timeout_of(timeout, timeout_ms)
     data = submission_of(
         task=prompt,
         tools=[word.strip() for word in tools.split(",") if word.strip()] if tools is not None else None,
@@ -65,9 +64,8 @@ def run_agent(
         budgetUsd=budget_usd,
         budgetTokens=budget_tokens,
     )
-    wait = milliseconds(timeout, "--timeout") if timeout_ms is None else timeout_ms
     if fanout is not None:
-        if data or wait is not None:
+        if data or limit_ms is not None:
             raise CliError(
                 "with --fanout, tasks and how they run stand in the manifest; only --label goes with it", USAGE
             )
@@ -75,7 +73,7 @@ def run_agent(
     elif prompt is None:
         raise CliError("what is it to do? laneway agent run PROMPT, or --fanout FILE", USAGE)
     else:
-        body = submission_of(name="subagent", data=data, timeoutMs=wait)
+        body = submission_of(name="subagent", data=data, timeoutMs=limit_ms)
     if label is not None:
         body["label"] = label
     shown = follow if follow is not None else sys.stdout.isatty() and not detach

@@ -10,6 +10,17 @@ _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w"
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 
 
+def timeout_of(text: str | None, given_ms: int | None) -> int | None:
+    """A time limit in milliseconds, given as `--timeout` or as `--timeout-ms`; None: neither is.
+
+    Raises:
+        CliError: both are, or the first is no span.
+    """
+    if text is not None and given_ms is not None:
+        raise CliError("give either --timeout or --timeout-ms", USAGE)
+    return milliseconds(text, "--timeout") if given_ms is None else given_ms
+
+
 def milliseconds(text: str | None, option: str) -> int | None:
     """The span in milliseconds; None for None.
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import format as fmt
-from gateway.cli.context import OK, USAGE, CliError
-from gateway.cli.durations import milliseconds
+from gateway.cli.context import OK
+from gateway.cli.durations import milliseconds, timeout_of
 from gateway.cli.following import asked, finish, show_log, submitted
 from gateway.cli.job_lists import columns, job_row, stats_text
 from gateway.cli.job_params import json_object, params_of, set_values, submission_of
@@ -56,8 +56,7 @@ def submit(
     as_json: JsonFlag = False,
 ) -> None:
     """Submits a job."""
-    if timeout is not None and timeout_ms is not None:
-        raise CliError("give either --timeout or --timeout-ms", USAGE)
+    limit_ms = timeout_of(timeout, timeout_ms)
     backoff = {
         "type": backoff_type,
         "delayMs": milliseconds(backoff_delay, "--backoff-delay"),
@@ -73,7 +72,7 @@ def submit(
         delayMs=milliseconds(delay, "--delay"),
         maxAttempts=max_attempts,
         backoff={key: value for key, value in backoff.items() if value is not None} or None,
-        timeoutMs=milliseconds(timeout, "--timeout") if timeout_ms is None else timeout_ms,
+        timeoutMs=limit_ms,
         parent=parent,
         after=[word for each in after or [] for word in each.split(",") if word.strip()] or None,
         idempotencyKey=idempotency_key,
