@@ -81,7 +81,6 @@ class Worker:
         """
         core = self.core
         await core.database.read(_check_company, str(core.paths.state))
-        core.pulse.start()
         await core.tracing.open(core.config.telemetry, core.instance)
         await core.company.start()
         killed = await kill_survivors(core.database)
