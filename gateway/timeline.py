@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +22,7 @@ from gateway.store.database import Transaction
 from gateway.store.phases import Begun, Phase
 from gateway.store.runs import Run
 from gateway.store.schema import approvals, messages
+from gateway.views import from_iso
 
 MOST_MESSAGES = 5_000
 """Of a longer transcript the last ones are drawn."""
@@ -118,7 +118,7 @@ class Entry:
 def timeline(tx: Transaction, run: Run) -> list[Bar]:
     """Unit of work that only reads: all bars of a run, in the order of their beginnings."""
     found = phases.of(tx, run.id) or _known_phases(run)
-    entries = [each for each in _entries(tx, run) if _within(run, each.created_at)]
+    entries = [each for each in _entries(tx, run) if within(run, each.created_at)]
     bars = [
         *phase_bars(found),
         *call_bars(entries, run, found),
@@ -228,8 +228,8 @@ def _known_phases(run: Run) -> list[Begun]:
     return known
 
 
-def _within(run: Run, moment: int) -> bool:
-    """A session that was revived holds the messages of several runs."""
+def within(run: Run, moment: int) -> bool:
+    """Whether something in a run's session is this run's: one that was revived holds what belongs to several."""
     return run.created_at <= moment and (run.ended_at is None or moment <= run.ended_at)
 
 
@@ -295,4 +295,4 @@ def _entry(row: dict[str, Any]) -> Entry:
 
 
 def _ms(stamp: str | None) -> int | None:
-    return None if stamp is None else round(datetime.fromisoformat(stamp).timestamp() * 1000)
+    return None if stamp is None else from_iso(stamp)

@@ -26,6 +26,11 @@ def iso(milliseconds: int | None) -> str | None:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def from_iso(stamp: str) -> int:
+    """The time (milliseconds) that `iso` has written."""
+    return round(datetime.fromisoformat(stamp).timestamp() * 1000)
+
+
 def usd(micro: int | None) -> float | None:
     """micro-USD as USD."""
     return None if micro is None else micro / 1_000_000

@@ -56,9 +56,7 @@ async def show_config(request: web.Request) -> web.Response:
 @scope("operator")
 async def show_source(request: web.Request) -> web.Response:
     """`GET /api/config/source`: the file's text with a placeholder for each secret."""
-    source = await source_now(request.app[GATEWAY])
-    exists = source.raw is not None
-    return answer({"file": str(source.file), "exists": exists, "text": source.masked.text, "etag": source.etag})
+    return answer(source_json(await source_now(request.app[GATEWAY])))
 
 
 @scope("operator")
@@ -112,6 +110,12 @@ async def save_config(request: web.Request) -> web.Response:
             "restartNeeded": list(done.restart_needed),
         }
     )
+
+
+def source_json(source: Source) -> dict[str, Any]:
+    """The file as JSON, without its secrets."""
+    exists = source.raw is not None
+    return {"file": str(source.file), "exists": exists, "text": source.masked.text, "etag": source.etag}
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:

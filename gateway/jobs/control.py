@@ -26,7 +26,6 @@ from gateway.store.schema import runs as runs_table
 from gateway.views import job_json, letter_json, message_json
 
 _ALL = select(*rows.columns(runs_table, Run))
-DAY_MS = 86_400_000
 LOG_MOST = 500
 BATCH_MOST = 50
 """Children in a report."""

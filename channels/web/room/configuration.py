@@ -53,9 +53,7 @@ def _operator(view: View) -> None:
 
 
 async def _source(view: View) -> dict[str, Any]:
-    found = await configuration.source_now(view.gateway)
-    exists = found.raw is not None
-    return {"file": str(found.file), "exists": exists, "text": found.masked.text, "etag": found.etag}
+    return configuration.source_json(await configuration.source_now(view.gateway))
 
 
 def _all(view: View) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
 
 from channels.web import agents
-from channels.web.agents import CardView
+from channels.web.room import trees
 from channels.web.site import Fragment, Page, View
 from gateway.store import rows
 from gateway.store.database import Transaction
@@ -19,14 +18,6 @@ from gateway.store.schema import runs as table
 MOST_OPEN = 200
 ENDED = 15
 _ALL = select(*rows.columns(table, Run))
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A job in the tree of what hasn't ended."""
-
-    card: CardView
-    level: int
 
 
 async def load(_view: View) -> Mapping[str, Any]:
@@ -45,9 +36,7 @@ async def load_open(view: View) -> Mapping[str, Any]:
     def unit(tx: Transaction) -> dict[str, Any]:
         statement = _ALL.where(table.c.status != Status.DONE, view.eyes.runs())
         found = [Run(*row) for row in tx.execute(statement.order_by(table.c.number).limit(MOST_OPEN + 1))]
-        ordered = _in_order(found[:MOST_OPEN])
-        cards = agents.cards(view, tx, [run for run, _ in ordered])
-        lines = [Line(card, level) for card, (_, level) in zip(cards, ordered, strict=True)]
+        lines = trees.nodes(view, tx, trees.in_order(found[:MOST_OPEN]))
         return {"lines": lines, "more": len(found) > MOST_OPEN}
 
     return await view.read(unit)
@@ -62,21 +51,6 @@ async def load_ended(view: View) -> Mapping[str, Any]:
         return {"cards": agents.cards(view, tx, found)}
 
     return await view.read(unit)
-
-
-def _in_order(found: Sequence[Run]) -> list[tuple[Run, int]]:
-    known = {run.session_id for run in found}
-    below: dict[str, list[Run]] = {}
-    for run in found:
-        if run.requester_id in known:
-            below.setdefault(run.requester_id, []).append(run)
-    waiting = [(run, 0) for run in reversed(found) if run.requester_id not in known]
-    ordered: list[tuple[Run, int]] = []
-    while waiting:
-        run, level = waiting.pop()
-        ordered.append((run, level))
-        waiting += [(child, level + 1) for child in reversed(below.get(run.session_id, []))]
-    return ordered
 
 
 PAGE = Page(

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, select
 
 from channels.web import agents, words
-from channels.web.agents import CardView
-from channels.web.room import facts, picture
-from channels.web.room.turns import turns
+from channels.web.room import facts, picture, trees, turns
 from channels.web.site import Fragment, Page, View
 from gateway.agent.budgets import budgets
-from gateway.http.errors import ApiError
 from gateway.http.runs import read_transcript
 from gateway.http.sessions import messages_json
-from gateway.store import inbox, rows, runs, sessions, transcript
+from gateway.store import inbox, rows, runs, sessions
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run
 from gateway.store.schema import messages as table
 from gateway.store.transcript import Message
-from gateway.timeline import timeline
+from gateway.timeline import timeline, within
 from gateway.views import capped
 
 SIZE = 60
@@ -34,14 +30,6 @@ TREE = 300
 LETTERS = 300
 LIVE_ON = ("run", "progress", "message", "idle")
 _MESSAGES = select(*rows.columns(table, Message))
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A run in the tree."""
-
-    card: CardView
-    level: int
 
 
 async def load(view: View) -> Mapping[str, Any]:
@@ -54,7 +42,7 @@ async def load(view: View) -> Mapping[str, Any]:
     params = {"id": run.id}
     if before := view.params.get("before", ""):
         params["before"] = before
-        _before(view)
+        turns.before(view)
     return {"run": run, "params": params, "title": f"{capped(run.label, 60)} #{run.number}"}
 
 
@@ -116,9 +104,8 @@ async def load_tree(view: View) -> Mapping[str, Any]:
                 break
             top = above
         below = runs.below(tx, [top.session_id])
-        ordered = _in_order(top, below)
-        cards = agents.cards(view, tx, [each for each, _ in ordered[:TREE]])
-        nodes = [Node(card, level) for card, (_, level) in zip(cards, ordered, strict=False)]
+        ordered = trees.in_order([top, *below])
+        nodes = trees.nodes(view, tx, ordered[:TREE])
         live = any(each.open for each, _ in ordered)
         return {"nodes": nodes, "run": run, "left_out": max(0, len(ordered) - TREE), "every": 5 if live else 0}
 
@@ -127,7 +114,7 @@ async def load_tree(view: View) -> Mapping[str, Any]:
 
 async def load_turns(view: View) -> Mapping[str, Any]:
     """One part of the transcript, the last one unless asked otherwise."""
-    before = _before(view)
+    before = turns.before(view)
 
     def unit(tx: Transaction) -> dict[str, Any]:
         run = view.eyes.run(tx, view.need("id"))
@@ -136,7 +123,7 @@ async def load_turns(view: View) -> Mapping[str, Any]:
         first = found[0]["seq"] if found else 0
         kind = view.gateway.registry.job_kinds.get(run.kind)
         return {
-            "turns": turns(found, _answers(tx, run, first) if stored else 0),
+            "turns": turns.turns(found, turns.answers(tx, run.session_id, first) if stored else 0),
             "run": run,
             "earlier": first if earlier else None,
             "later": before is not None,
@@ -154,36 +141,11 @@ async def load_inbox(view: View) -> Mapping[str, Any]:
 
     def unit(tx: Transaction) -> dict[str, Any]:
         run = view.eyes.run(tx, view.need("id"))
-        letters = [row for row in inbox.page(tx, run.session_id, after=0, limit=LETTERS) if _concerns(run, row)]
+        found = inbox.page(tx, run.session_id, after=0, limit=LETTERS)
+        letters = [row for row in found if within(run, row.created_at)]
         return {"letters": letters, "run": run, "key": run.session_key}
 
     return await view.read(unit)
-
-
-def _concerns(run: Run, row: inbox.Row) -> bool:
-    """A session that was revived has the letters of several runs."""
-    return row.created_at >= run.created_at and (run.ended_at is None or row.created_at <= run.ended_at)
-
-
-def _before(view: View) -> int | None:
-    text = view.params.get("before", "")
-    if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise ApiError(400, "`before` is the seq of a message", field="before")
-    return int(text) if text else None
-
-
-def _in_order(top: Run, below: Sequence[Run]) -> list[tuple[Run, int]]:
-    """Each run before what is below it, with its level."""
-    children: dict[str, list[Run]] = {}
-    for each in below:
-        children.setdefault(each.requester_id, []).append(each)
-    ordered: list[tuple[Run, int]] = []
-    waiting = [(top, 0)]
-    while waiting:
-        run, level = waiting.pop()
-        ordered.append((run, level))
-        waiting += [(child, level + 1) for child in reversed(children.get(run.session_id, []))]
-    return ordered
 
 
 def _within(run: Run) -> ColumnElement[bool]:
@@ -199,14 +161,7 @@ def _stored(tx: Transaction, run: Run, before: int | None) -> tuple[list[dict[st
     newest = tx.execute(statement.order_by(table.c.seq.desc()).limit(SIZE + 1))
     found = [Message(*row) for row in newest][::-1]
     earlier = len(found) > SIZE
-    found = found[-SIZE:]
-    while (
-        found
-        and found[0].role == "tool"
-        and (above := transcript.page(tx, run.session_id, limit=1, before=found[0].seq))
-    ):
-        found = [*above, *found]  # a part begins with the message that made the calls
-    return messages_json(tx, found, tools=True), earlier
+    return messages_json(tx, turns.with_calls(tx, run.session_id, found[-SIZE:]), tools=True), earlier
 
 
 def _filed(run: Run, before: int | None) -> tuple[list[dict[str, Any]], bool]:
@@ -217,13 +172,6 @@ def _filed(run: Run, before: int | None) -> tuple[list[dict[str, Any]], bool]:
     while place and upto[place]["role"] == "tool":
         place -= 1
     return upto[place:], place > 0
-
-
-def _answers(tx: Transaction, run: Run, first: int) -> int:
-    """How many answers its session has given before a message: forks count them all."""
-    c = table.c
-    earlier = (c.session_id == run.session_id) & (c.seq < first) & (c.role == "assistant") & (c.kind == "reply")
-    return int(tx.execute(select(func.count()).where(earlier)).scalar_one())
 
 
 def _pretty(value: Any) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, func, select, true
 
 from channels.web import agents, conversations, words
 from channels.web.eyes import Eyes
-from channels.web.room.turns import turns
+from channels.web.room import turns
 from channels.web.site import Fragment, Page, View
 from gateway.agent.resolve import default_model
 from gateway.config import UnknownAgent, UnknownModel
@@ -19,7 +19,6 @@ from gateway.http.errors import ApiError
 from gateway.http.sessions import messages_json
 from gateway.store import inbox, rows, runs, sessions, transcript
 from gateway.store.database import Transaction
-from gateway.store.schema import messages
 from gateway.store.schema import runs as runs_table
 from gateway.store.schema import sessions as table
 from gateway.store.sessions import Session
@@ -130,23 +129,16 @@ async def load_head(view: View) -> Mapping[str, Any]:
 
 async def load_turns(view: View) -> Mapping[str, Any]:
     """One part of its transcript."""
-    text = view.params.get("before", "")
-    if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise ApiError(400, "`before` is the seq of a message", field="before")
-    before = int(text) if text else None
+    before = turns.before(view)
 
     def unit(tx: Transaction) -> dict[str, Any]:
         session = session_of(tx, view)
         found = transcript.page(tx, session.id, limit=MESSAGES, before=before)
-        while found and found[0].role == "tool":
-            found = [*transcript.page(tx, session.id, limit=1, before=found[0].seq), *found]
+        found = turns.with_calls(tx, session.id, found)
         first = found[0].seq if found else 0
-        c = messages.c
-        answers = (c.session_id == session.id) & (c.seq < first) & (c.role == "assistant") & (c.kind == "reply")
-        earlier = int(tx.execute(select(func.count()).where(answers)).scalar_one())
         begins = not found or not transcript.page(tx, session.id, limit=1, before=first)
         return {
-            "turns": turns(messages_json(tx, found, tools=True), earlier),
+            "turns": turns.turns(messages_json(tx, found, tools=True), turns.answers(tx, session.id, first)),
             "session": session,
             "earlier": None if begins else first,
             "later": before is not None,

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
+from sqlalchemy import func, select
+
 from channels.web.entries import ToolUse
+from channels.web.site import View
+from gateway.http.errors import ApiError
+from gateway.store import transcript
+from gateway.store.database import Transaction
+from gateway.store.schema import messages as table
+from gateway.store.transcript import Message
+from gateway.views import from_iso
 
 MOST_CHARS = 8_000
 SPEAKERS: Mapping[str, str] = {
@@ -66,15 +74,15 @@ class Turn:
         return any(use.call.result is None for use in self.uses)
 
 
-def turns(messages: Sequence[Mapping[str, Any]], before: int = 0) -> list[Turn]:
+def turns(messages: Sequence[Mapping[str, Any]], earlier: int = 0) -> list[Turn]:
     """The messages as turns.
 
     Args:
         messages: of a transcript, in order, as `messages_json` makes them.
-        before: how many answers came earlier.
+        earlier: how many answers came before them.
     """
     found: dict[int, Turn] = {}
-    number = before
+    number = earlier
     for row in messages:
         above = found.get(row.get("parentSeq") or 0)
         if row["role"] == "tool" and above is not None and (row.get("callIndex") or 0) < len(above.uses):
@@ -101,7 +109,7 @@ def _turn(row: Mapping[str, Any]) -> Turn:
         row["role"],
         row["kind"],
         str(row["text"]).strip() if row["role"] == "assistant" else cut(str(row["text"])),
-        _ms(row["createdAt"]),
+        from_iso(row["createdAt"]),
         who=SPEAKERS.get(row["kind"], row.get("tool") or row["kind"]),
         model=row.get("model") or "",
         seconds=_seconds(row),
@@ -113,17 +121,41 @@ def _turn(row: Mapping[str, Any]) -> Turn:
         uses=[Use(ToolUse(each["name"], cut(each["arguments"]), None)) for each in row.get("calls") or ()],
     )
     for wait in row.get("waits") or ():
-        turn.waited += (_ms(wait["to"]) - _ms(wait["from"])) / 1000
+        turn.waited += (from_iso(wait["to"]) - from_iso(wait["from"])) / 1000
     return turn
 
 
 def _seconds(row: Mapping[str, Any]) -> float | None:
     began = row.get("startedAt")
-    return None if began is None else max(0.0, (_ms(row["createdAt"]) - _ms(began)) / 1000)
+    return None if began is None else max(0.0, (from_iso(row["createdAt"]) - from_iso(began)) / 1000)
 
 
-def _ms(stamp: str) -> int:
-    return round(datetime.fromisoformat(stamp).timestamp() * 1000)
+def before(view: View) -> int | None:
+    """The seq below which a part of a transcript is asked for; None: the last part is.
+
+    Raises:
+        ApiError: 400.
+    """
+    text = view.params.get("before", "")
+    if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise ApiError(400, "`before` is the seq of a message", field="before")
+    return int(text) if text else None
+
+
+def with_calls(tx: Transaction, session_id: str, found: list[Message]) -> list[Message]:
+    """A part of a transcript that begins with the message that made the calls, not with their results."""
+    while (
+        found and found[0].role == "tool" and (above := transcript.page(tx, session_id, limit=1, before=found[0].seq))
+    ):
+        found = [*above, *found]
+    return found
+
+
+def answers(tx: Transaction, session_id: str, first: int) -> int:
+    """How many answers a session has given before a message: forks count them all."""
+    c = table.c
+    earlier = (c.session_id == session_id) & (c.seq < first) & (c.role == "assistant") & (c.kind == "reply")
+    return int(tx.execute(select(func.count()).where(earlier)).scalar_one())
 
 
 def cut(text: str) -> str:
