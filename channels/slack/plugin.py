@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from channels.slack import texts
-from channels.slack.channel import SlackChannel
 from gateway.config import Config
 from gateway.doctor import Finding
 from gateway.http.auth import open_to_platforms
@@ -29,6 +28,8 @@ class SlackPlugin:
         accounts = registry.config.channels.slack_accounts()
         if not accounts:
             return
+        from channels.slack.channel import SlackChannel  # loads what cuts and reads Markdown: 2 MB
+
         channel = SlackChannel(registry, accounts)
 
         @open_to_platforms

@@ -23,9 +23,14 @@ _PLACE = re.compile(r" at line (\d+) column (\d+)$")
 
 
 class Body(BaseModel):
-    """Base of request bodies and queries: camelCase outside, unknown fields refused."""
+    """Base of request bodies and queries: camelCase outside, unknown fields refused.
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="forbid", frozen=True)
+    What checks one is built when the first one comes: of most pages none ever does, and all together are 5 MB.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=False, extra="forbid", frozen=True, defer_build=True
+    )
 
 
 B = TypeVar("B", bound=BaseModel)
