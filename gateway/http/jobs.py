@@ -22,6 +22,7 @@ from gateway.http.keys import GATEWAY
 from gateway.http.timeline import timeline_json
 from gateway.jobs import find
 from gateway.jobs.owner import JobRefused, Owner
+from gateway.jobs.pruning import DAY_MS
 from gateway.jobs.submission import Submission
 from gateway.jobs.submit import DryRun, Submitted
 from gateway.store import audit
@@ -290,7 +291,7 @@ async def prune(request: web.Request) -> web.Response:
     control = request.app[GATEWAY].jobs
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        found = control.prunable(tx, int(body.older_than_days * 86_400_000), body.name)
+        found = control.prunable(tx, int(body.older_than_days * DAY_MS), body.name)
         gone = 0 if body.dry_run else control.delete(tx, found)
         return {"jobs": [run.number for run in found], "deleted": gone, "dryRun": body.dry_run}
 
