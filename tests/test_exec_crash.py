@@ -76,6 +76,24 @@ async def test_survivors_are_killed_at_the_next_start(world: World) -> None:
         await database.close()
 
 
+@pytest.mark.embedded
+async def test_a_frozen_command_is_killed_with_what_has_left_its_group(world: World) -> None:
+    """As one of a paused job is: who would have cleaned up stands still as well when its gateway dies."""
+    line = "setsid sh -c 'trap \"\" TERM HUP; echo $$ > away; sleep 606' & echo $$ $PPID > shell; wait"
+    parent = await start_parent(world, line)
+    away = await until_written(world.workspace / "away")
+    shell, shim = await until_written(world.workspace / "shell")
+    os.killpg(shim, signal.SIGSTOP)
+    parent.kill()
+    await parent.wait()
+    database = open_database(world.state)
+    try:
+        assert await kill_survivors(database) == 1
+        assert not [pid for pid in (*away, shell, shim) if alive(pid)]
+    finally:
+        await database.close()
+
+
 async def test_a_number_that_is_used_again_is_left_alone(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger = await asyncio.create_subprocess_exec("sleep", "604", start_new_session=True)
     marked = await asyncio.create_subprocess_exec("sleep", "605", start_new_session=True, env={MARK: "1", **os.environ})

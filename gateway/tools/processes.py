@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from gateway.tools.command import MARK
 if TYPE_CHECKING:
     import psutil
 
+_TIDY_SECONDS = 1.0
 _DEATH_SECONDS = 5.0
 
 
@@ -104,39 +106,51 @@ async def kill_survivors(database: Database) -> int:
 
     To be awaited before any session is activated (spec/architecture.md, protocol 3).
     """
-    killed = 0
-    for group in await database.read(recorded_groups):
-        killed += await asyncio.to_thread(_kill, group)
+    groups = await database.read(recorded_groups)
+    killed = await asyncio.gather(*(asyncio.to_thread(_kill, group) for group in groups))
+    for group in groups:
         await database.run(forget_process, group.id)
-    return killed
+    return sum(killed)
 
 
 def _kill(group: Group) -> bool:
-    found = _survivors(group)
-    for pid in found:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + _DEATH_SECONDS
-    while any(start_time(pid) == begun for pid, begun in found.items()) and time.monotonic() < deadline:
+    if group.boot_id != machine_id() or not _is_ours(group):
+        return False
+    # Who leads the group has lost its gateway too and is killing what came of the command, also what has left the
+    # group: killed in the middle of that it would leave something behind. Frozen with its command it can't.
+    with suppress(ProcessLookupError):
+        os.kill(group.pgid, signal.SIGCONT)
+    _wait_while(lambda: start_time(group.pgid) == group.started, _TIDY_SECONDS)
+    _wait_while(lambda: _killed(group), _DEATH_SECONDS)
+    return True
+
+
+def _killed(group: Group) -> bool:
+    """Whether there was somebody to kill; all at once, so that nobody is survived by what he has just started."""
+    if not _is_ours(group):
+        return False
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group.pgid, signal.SIGKILL)
+    return True
+
+
+def _wait_while(holds: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while holds() and time.monotonic() < deadline:
         time.sleep(0.005)  # only its parent is told when a process ends, and that isn't us
-    return bool(found)
 
 
-def _survivors(group: Group) -> dict[int, str | None]:
-    """The processes of a group that are still ours to kill, with their start times."""
-    if group.boot_id != machine_id():
-        return {}
+def _is_ours(group: Group) -> bool:
+    """Whether somebody is alive in the group, and it is the one that was recorded: as long as somebody is in it, its
+    number goes to nobody else."""
     leader = start_time(group.pgid)
-    if leader is not None and leader != group.started:
-        return {}  # the number belongs to somebody else by now
+    if leader is not None:
+        return leader == group.started
+    # Without its leader a group has no start time; its processes carry our mark.
     # psutil costs start-up time and memory that only this rare case should pay.
     import psutil
 
-    members = [process for process in psutil.process_iter() if _in_group(process.pid, group.pgid)]
-    if leader is None:
-        # Without its leader a group has no start time; its processes carry our mark.
-        members = [process for process in members if _is_marked(process)]
-    return {process.pid: start_time(process.pid) for process in members}
+    return any(_in_group(process.pid, group.pgid) and _is_marked(process) for process in psutil.process_iter())
 
 
 def _in_group(pid: int, pgid: int) -> bool:

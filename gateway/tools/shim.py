@@ -40,9 +40,10 @@ def main(arguments: list[str]) -> int:
     signal.set_wakeup_fd(poke)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    me = os.getpid()
     child = os.fork()
     if child == 0:
-        _become(folder, arguments[2:])
+        _become(me, folder, arguments[2:])
     os.close(folder)
     for descriptor in (1, 2):  # the command has its own; ours would keep the pipes open
         os.close(descriptor)
@@ -51,8 +52,10 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def _become(folder: int, command: list[str]) -> None:
+def _become(parent: int, folder: int, command: list[str]) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above, and nobody will be told
+        os._exit(125)
     signal.set_wakeup_fd(-1)
     # Python ignores the last two, and what is ignored stays so in the command.
     for number in (*_IGNORED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
