@@ -126,6 +126,7 @@ class EventLog:
         waiting: list[dict[str, Any]] = tx.kept.setdefault(LOCK, [])
         if not waiting:
             tx.before_commit(lambda: self._write(tx, waiting))
+            tx.after_commit(self.look)  # before what the unit tells later, so that nothing fleeting overtakes it
         waiting.append(row)
 
     def _write(self, tx: Transaction, waiting: list[dict[str, Any]]) -> None:
@@ -135,7 +136,6 @@ class EventLog:
             tx.execute(_INSERT, row)
         waiting.clear()
         self._tell(tx)
-        tx.after_commit(self.look)
 
     async def open(self) -> None:
         """Begins to follow the table, where events don't come by themselves."""

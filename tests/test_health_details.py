@@ -10,10 +10,10 @@ import pytest
 
 from gateway.pulse import INTERVAL_SECONDS, Pulse, peak_bytes, resident_bytes
 from gateway.store.database import Transaction
+from tests.support.databases import ON_POSTGRES, url_of
 from tests.support.pilot import pilot
 
 
-@pytest.mark.embedded
 async def test_the_details_of_a_process(tmp_path: Path) -> None:
     """Issue part 3, Health: doctor, versions, database, channels, event-loop lag, memory."""
     async with pilot(tmp_path) as p:
@@ -24,8 +24,12 @@ async def test_the_details_of_a_process(tmp_path: Path) -> None:
         assert {"python", "sqlite", "aiohttp"} <= set(page["versions"])
         assert 10_000_000 < page["memory"]["residentBytes"] <= page["memory"]["peakBytes"] + 50_000_000
         database = page["database"]
-        assert database["kind"] == "sqlite" and database["place"] == str(p.paths.database)
-        assert database["sizeBytes"] > 0 and database["logBytes"] > 0 and database["lastCheckpoint"]
+        assert database["sizeBytes"] > 0
+        if ON_POSTGRES:
+            assert database["kind"] == "postgresql" and database["place"] == url_of(p.paths.state)
+        else:
+            assert database["kind"] == "sqlite" and database["place"] == str(p.paths.database)
+            assert database["logBytes"] > 0 and database["lastCheckpoint"]
         assert {"api", "openai"} <= {channel["name"] for channel in page["channels"]}
         assert page["telemetry"] == {"on": False}
         [start] = page["starts"]

@@ -70,7 +70,6 @@ def run_event(tx: Transaction, house: House, requester: str, child: str) -> None
     house.gateway.events.append(tx, "run", data, session_id=None, session_key=child)
 
 
-@pytest.mark.embedded  # on PostgreSQL `idle`, which isn't kept, may overtake the last message
 async def test_a_conversation_is_seen_as_it_happens(house: House) -> None:
     house.models.on(reply=say("Hello you."))
     async with reading(house) as reader:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-import pytest
+from sqlalchemy import update
 
 from gateway.store import phases, runs
 from gateway.store.database import Transaction
 from gateway.store.phases import Begun, Phase
 from gateway.store.runs import Run
-from gateway.store.schema import messages
+from gateway.store.schema import messages, process_starts
 from gateway.store.schema import runs as runs_table
 from gateway.timeline import Kind, phase_bars
+from tests.support.databases import opened
 from tests.support.job_kinds import WorkPlugin
 from tests.support.model_script import Call, Tokens, call, calls, fail, say
 from tests.support.pilot import Json, Pilot, pilot, subagents
@@ -146,7 +145,11 @@ async def test_a_question_to_a_person_is_a_bar(tmp_path: Path) -> None:
         assert inside(asked, tool) and not asked["error"]
 
 
-@pytest.mark.embedded
+def _die(tx: Transaction) -> None:
+    """As a process that dies would have left it."""
+    tx.execute(update(process_starts).values(stopped_at=None))
+
+
 async def test_a_restart_and_a_crash_are_bars(tmp_path: Path) -> None:
     """Brief: process starts with their kind (clean, crash)."""
     async with pilot(tmp_path) as p:
@@ -159,8 +162,9 @@ async def test_a_restart_and_a_crash_are_bars(tmp_path: Path) -> None:
         [down] = of(await bars(p, accepted["runId"]), "down")
         assert (down["label"], down["error"]) == ("clean", False)
         await p.stop()
-        with closing(sqlite3.connect(p.paths.database)) as raw, raw:  # as a process that dies would have left it
-            raw.execute("update process_starts set stopped_at = null")
+        database = opened(p.paths.state)
+        await database.run(_die)
+        await database.close()
         await p.start()
         await p.wait_idle()
         found = await bars(p, accepted["runId"])

@@ -10,10 +10,10 @@ from contextlib import closing
 from gateway.config import Config
 from gateway.doctor.findings import Finding, Level
 from gateway.store.database import StoreError
-from gateway.store.open import database_file
+from gateway.store.open import database_file, postgres_url
 
 PART = "mcp"
-_WAITING = "select server, name from mcp_tools where present and new_fingerprint is not null order by server, name"
+_WAITING = b"select server, name from mcp_tools where present and new_fingerprint is not null order by server, name"
 
 
 def mcp_servers(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -40,11 +40,28 @@ def mcp_servers(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]
 
 
 def _waiting(config: Config) -> list[tuple[str, str]]:
+    """Server and name of each tool that waits for an owner. The part `database` says what is wrong with it."""
+    if (url := postgres_url(config)) is not None:
+        return _waiting_on(url)
     try:
         file = database_file(config)
         if not file.exists():
             return []
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as raw:
-            return [(str(server), str(name)) for server, name in raw.execute(_WAITING)]
+            return [(str(server), str(name)) for server, name in raw.execute(_WAITING.decode())]
     except (StoreError, sqlite3.Error):
-        return []  # the part `database` says what is wrong with it
+        return []
+
+
+def _waiting_on(url: str) -> list[tuple[str, str]]:
+    try:
+        import psycopg  # only with PostgreSQL: its driver may not be installed
+
+        from gateway.store.postgres_connect import connect  # as above
+    except ImportError:
+        return []
+    try:
+        with closing(connect(url, "doctor")) as raw:
+            return [(str(server), str(name)) for server, name in raw.execute(_WAITING).fetchall()]
+    except (StoreError, psycopg.Error):
+        return []

@@ -29,4 +29,4 @@ async def test_jobs_survive_whoever_works_on_them(
     with capsys.disabled():
         print(f"\nchaos of jobs on {kind}, LANEWAY_SEED={seed}: {report.text()}")
     assert not report.wrong, f"LANEWAY_SEED={seed}: {report.text()}"
-    assert report.kills >= SECONDS / 4
+    assert report.kills >= SECONDS / 10  # a gateway that is suspended or by itself at work is spared

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from gateway.mcp.client import server as life
-from gateway.tools.processes import recorded_groups
+from gateway.store.database import Transaction
+from gateway.store.schema import processes
 from tests.mcp.faulty import PUBLIC, alive, faulty, heard, offered, ready, server, tool, until, use
 from tests.support.pilot import pilot
 
@@ -151,18 +153,21 @@ async def test_the_environment(tmp_path: Path) -> None:
         await p.wait_idle()
 
 
-@pytest.mark.embedded
+def _groups(tx: Transaction) -> list[int]:
+    """All that stand in the ledger."""
+    return [int(row.pgid) for row in tx.execute(select(processes.c.pgid))]
+
+
 async def test_nothing_is_left_of_it(tmp_path: Path) -> None:
     """It ends with the gateway, with all it has started; its group stood in the ledger as long as it lived."""
     async with faulty(tmp_path) as (p, odd):
         started = int(await use(p, "child"))
         await p.wait_idle()
         assert alive(started)
-        [group] = await p.gateway.database.read(recorded_groups)
-        database = p.gateway.database
-        assert group.pgid != odd.pids[0]  # its parent leads the group
+        [group] = await p.gateway.database.read(_groups)
+        assert group != odd.pids[0]  # its parent leads the group
         await p.gateway.mcp.stop()
-        assert await database.read(recorded_groups) == ()
+        assert await p.gateway.database.read(_groups) == []
         await until(lambda: not alive(started) and not alive(odd.pids[0]), "their deaths")
 
 

@@ -10,7 +10,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -157,7 +156,6 @@ async def test_sub_agents_have_them_by_name_only(tmp_path: Path) -> None:
         assert [each for each in p.child_requests()[-1].tools if each.startswith("mcp__")] == ["mcp__odd__echo"]
 
 
-@pytest.mark.embedded
 async def test_doctor(tmp_path: Path) -> None:
     """A program that is missing, a variable that isn't set, and what waits for an owner."""
     odd = Faulty(tmp_path / "odd")
