@@ -16,6 +16,7 @@ from typing import Annotated, Protocol, runtime_checkable
 import typer
 from typer.main import get_command
 
+from gateway import __version__
 from gateway.cli.context import KNOWN_ERRORS, CliContext
 from gateway.cli.errors import exit_code
 from gateway.cli.words import command_of
@@ -93,12 +94,21 @@ def build(command: str | None) -> typer.Typer:
     return app
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"laneway {__version__}")
+        raise typer.Exit
+
+
 def _root(
     ctx: typer.Context,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="Configuration; else LANEWAY_CONFIG, else config.json5."),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
+    ] = False,
 ) -> None:
     if config is not None:
         # The one way that every part below, `laneway config` included, learns of it.
