@@ -132,8 +132,7 @@ class EventLog:
     def _write(self, tx: Transaction, waiting: list[dict[str, Any]]) -> None:
         """Stores a unit's events at its end: nobody waits for the lock longer than a commit takes."""
         tx.lock_name(LOCK)
-        for row in waiting:
-            tx.execute(_INSERT, row)
+        tx.execute(_INSERT, waiting)
         waiting.clear()
         self._tell(tx)
 
@@ -316,7 +315,7 @@ class Follower:
             self._dispatch(event)
 
     async def _batch(self) -> list[Event]:
-        return (await self._database.read(_after, self._newest))[1]
+        return await self._database.read(_after, self._newest)
 
 
 class Subscription:
@@ -406,7 +405,7 @@ class Subscription:
         """Reads the next batch; after the last one the queue is live."""
         self._live = False
         self._lost = False
-        kept, batch = await self._database.read(_after, self.position)
+        kept, batch = await self._database.read(_kept_after, self.position)
         if self._reset_if_unknown(kept):
             return
         self._ready.extend(batch)
@@ -450,7 +449,10 @@ def _kept(tx: Transaction) -> Kept:
     return Kept(oldest or 1, newest or 0)
 
 
-def _after(tx: Transaction, last_id: int) -> tuple[Kept, list[Event]]:
+def _after(tx: Transaction, last_id: int) -> list[Event]:
     query = select(events).where(events.c.id > last_id).order_by(events.c.id).limit(REPLAY_BATCH)
-    batch = [Event(int(row.id), row.type, row.data, row.session_key, row.run_id) for row in tx.execute(query).all()]
-    return _kept(tx), batch
+    return [Event(int(row.id), row.type, row.data, row.session_key, row.run_id) for row in tx.execute(query).all()]
+
+
+def _kept_after(tx: Transaction, last_id: int) -> tuple[Kept, list[Event]]:
+    return _kept(tx), _after(tx, last_id)

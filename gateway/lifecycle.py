@@ -208,8 +208,7 @@ class Lifecycle:
         run = runs.find(tx, run_id)
         if run is None:
             raise LookupError(f"run {run_id} doesn't exist")
-        if run.open and not tx.alone:
-            self._hold(tx, run, outcome)
+        if run.open and self._hold(tx, run, outcome):
             run = runs.find(tx, run_id) or run
         if not run.open:
             return run
@@ -237,12 +236,12 @@ class Lifecycle:
         self._tell_all(tx, self._announce(tx, ended), session, downward=downward)
         return ended
 
-    def _hold(self, tx: Transaction, run: Run, outcome: Outcome) -> None:
-        """Holds all sessions that an end concerns: who is told, its own, and those that are stopped with it."""
+    def _hold(self, tx: Transaction, run: Run, outcome: Outcome) -> bool:
+        """Holds all sessions that an end concerns: who is told, its own, and those that are stopped with it. Returns
+        whether some weren't held."""
         if outcome is Outcome.OK:
-            sessions.hold_all(tx, [run.requester_id, run.session_id])
-        else:
-            sessions.hold_tree(tx, run.session_id)
+            return sessions.hold_all(tx, [run.requester_id, run.session_id])
+        return sessions.hold_tree(tx, run.session_id)
 
     def release_parent(self, tx: Transaction, parent: Run) -> None:
         """A parent that waits has nothing more to wait for."""
@@ -283,7 +282,7 @@ class Lifecycle:
     def requester(self, tx: Transaction, run: Run) -> tuple[sessions.Session, str] | None:
         """The session that a run's announcement goes to, and a note if it isn't the one that asked."""
         session_id, note = run.requester_id, ""
-        while True:
+        while session_id:
             session = sessions.find(tx, session_id)
             if session is not None and session.current:
                 return session, note
@@ -298,6 +297,7 @@ class Lifecycle:
                 above[0].requester_id,
                 f"“{above[0].label}”, which asked for it, no longer exists.",
             )
+        return None
 
     def _announce(self, tx: Transaction, run: Run) -> Run:
         self.told(tx, run, "done")
@@ -461,7 +461,8 @@ class Lifecycle:
         closed = not (self._stays(run) and threads.of_session(tx, run.session_id))
         over: dict[str, Any] = {"closed": closed, "paused": False, "needs_user": False}
         session = sessions.take_over(tx, run.session_id, **over, turn_seq=None, turn_route=None)
-        self.withdraw(tx, run.session_id)
+        if session.kind != "job":  # a handler asks nobody
+            self.withdraw(tx, run.session_id)
         if not by_owner:
             self.lanes.cancel(tx, run.session_id)
         if outcome is Outcome.OK:

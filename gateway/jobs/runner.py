@@ -143,9 +143,11 @@ class Jobs:
 
     def _owned(self, tx: Transaction, unit: Callable[..., None], claimed: Claimed, active_ms: int, *more: Any) -> None:
         """Runs a part only if the job is still ours, with its active time booked."""
-        if not tx.alone and (claimed.run.on_child_fail == "fail_parent" or runs.count_open(tx, claimed.session.id)):
+        if unit in (self._failed, self._timed_out):  # its end may go up the tree, and goes down
             sessions.hold_tree(tx, claimed.session.id)
-        sessions.owned(tx, claimed.session.id, claimed.session.fence, ends=True)
+        else:
+            sessions.hold_all(tx, [claimed.run.requester_id, claimed.session.id])
+        sessions.owned(tx, claimed.session.id, claimed.session.fence)
         run = runs.tick(tx, claimed.run.id, active_ms) or claimed.run
         unit(tx, claimed, run, *more)
 

@@ -31,6 +31,8 @@ from gateway.store.schema import sessions as table
 
 MOST_AT_ONCE = 16
 """Rows that are picked in one unit of work."""
+PAUSE_SECONDS = 0.01
+"""So soon after a look at the queue what others do with it is looked at together: each of them tells of each row."""
 RETRY_SECONDS = 1.0
 KEPT = "lanes"
 
@@ -104,11 +106,14 @@ class PostgresLanes:
         self._only: str | None = None
         self._alone: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._looked = 0.0
+        """When the queue was looked at last (the loop's clock)."""
+        self._later: asyncio.TimerHandle | None = None
         self._draining = False
         self._audit = False
         self._pump: asyncio.Task[None] | None = None
         self._watchers: dict[str, Callable[[], None]] = {}
-        bus.on_channel(queue.CHANNEL, self._wake.set)
+        bus.on_channel(queue.CHANNEL, self._stirred)
         bus.on("cancel", self._heard_cancel)
         bus.on("poke", self._heard_poke)
         bus.on_return(self._returned_to)
@@ -248,6 +253,21 @@ class PostgresLanes:
 
     # ---- the pump ----
 
+    def _stirred(self) -> None:
+        """Another process has changed the queue."""
+        if asyncio.get_running_loop().time() - self._looked >= PAUSE_SECONDS:
+            self._wake.set()
+        else:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._later = None
+        self._wake.set()
+
     def _returned_to(self) -> None:
         """The server may have forgotten the last half second."""
         self._audit = True
@@ -260,8 +280,10 @@ class PostgresLanes:
             ended, self._ended = self._ended, []
             returned, self._returned = self._returned, []
             audit, self._audit = self._audit, False
+            caps, most = self._room()
+            self._looked = asyncio.get_running_loop().time()
             try:
-                picked = await self._database.run_relaxed(self._turn_over, ended, returned, audit, *self._room())
+                picked = await self._database.run_relaxed(self._turn_over, ended, returned, audit, caps, most)
             except StoreError:
                 self._audit = True
                 log.exception("the lanes wait for the database")
@@ -270,6 +292,10 @@ class PostgresLanes:
                 continue
             self._settle(ended)
             self._take(picked)
+            if len(picked.items) >= max(1, most):
+                self._wake.set()  # there may be more
+            elif picked.items:
+                self._look_soon()  # what somebody had just locked was passed over
 
     def _room(self) -> tuple[dict[str, int], int]:
         """The lanes that may be picked from, with their caps, and how many rows there is room for."""
@@ -334,8 +360,6 @@ class PostgresLanes:
                 self._begin(item)
         if self._suspects and self._alone is None:
             self._alone = asyncio.create_task(self._one_by_one(), name="lanes:alone")
-        elif picked.items:
-            self._wake.set()  # there may be more
 
     def _begin(self, item: Item) -> None:
         running = self._running.get(item.session_id)

@@ -115,13 +115,16 @@ class Transaction:
         """No other unit that writes is under way, in any process."""
         return self.dialect == "sqlite"
 
-    def lock(self, table: Table, *row_ids: str | int) -> None:
+    def lock(self, table: Table, *row_ids: str | int) -> bool:
         """Keeps others from changing rows until this unit is committed, where they could.
+
+        Returns whether it had to: False if this unit holds them all already, or is alone.
 
         A unit that decides on what it has read takes the rows' locks before it reads; what was read of them earlier
         must be read again. Several rows are locked from the top of their tree down (by `depth`), as everybody does.
         On SQLite every unit is alone.
         """
+        return False
 
     def lock_name(self, name: str) -> None:
         """Keeps everybody else out who locks the same name, until the end of this unit."""

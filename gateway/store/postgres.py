@@ -96,12 +96,14 @@ class PostgresTransaction(Transaction):
         """See `Transaction.alone`."""
         return False
 
-    def lock(self, table: Table, *row_ids: str | int) -> None:
+    def lock(self, table: Table, *row_ids: str | int) -> bool:
         """See `Transaction.lock`."""
         wanted = [row_id for row_id in row_ids if (table, row_id) not in self._held]
-        if wanted and not self._reading:
-            self.advance(self.execute(_locking(table), {"of_ids": wanted}).scalar_one())
-            self._held.update((table, row_id) for row_id in wanted)
+        if not wanted or self._reading:
+            return False
+        self.advance(self.execute(_locking(table), {"of_ids": wanted}).scalar_one())
+        self._held.update((table, row_id) for row_id in wanted)
+        return True
 
     def lock_name(self, name: str) -> None:
         """See `Transaction.lock_name`."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, func, insert, select, union, update
+from sqlalchemy import CTE, bindparam, func, insert, select, union, update
 
 from gateway.routes import Route
 from gateway.store import rows
@@ -99,6 +99,28 @@ _TAKE_OVER = _CHANGE.values(
     fence=sessions.c.fence + 1, claimed_by=bindparam("owner"), updated_at=bindparam("now")
 ).returning(*_COLUMNS)
 _CLAIM = _TAKE_OVER.where(sessions.c.paused.is_(False), sessions.c.closed.is_(False), sessions.c.needs_user.is_(False))
+_CLAIM_FREE = _CLAIM.where(sessions.c.claimed_by.is_(None) | (sessions.c.claimed_by == bindparam("owner")))
+
+
+def _subtree(session_id: Any) -> CTE:
+    """A session and all that were asked for below it."""
+    below = select(sessions.c.id).where(sessions.c.id == session_id).cte("below", recursive=True)
+    return below.union(select(runs.c.session_id).where(runs.c.requester_id == below.c.id))
+
+
+def _ancestors(session_id: Any) -> CTE:
+    """All sessions above one."""
+    up = sessions.alias("up")
+    above = select(sessions.c.parent_id.label("id")).where(sessions.c.id == session_id).cte("above", recursive=True)
+    return above.union(select(up.c.parent_id).where(up.c.id == above.c.id))
+
+
+_KIN = union(
+    select(_ancestors(bindparam("of_session")).c.id.label("id")),
+    select(sessions.c.id).where(
+        sessions.c.id.in_(select(_subtree(bindparam("of_session")).c.id)), sessions.c.closed.is_(False)
+    ),
+)
 _UNFINISHED = (
     select(
         sessions.c.id,
@@ -166,33 +188,27 @@ def hold_by_key(tx: Transaction, key: str) -> Session | None:
     return None
 
 
-def hold_all(tx: Transaction, session_ids: Iterable[str]) -> None:
-    """Holds several sessions, the upper ones of a tree first: everybody who holds several does so in this order."""
-    tx.lock(sessions, *sorted(set(session_ids)))
+def hold_all(tx: Transaction, session_ids: Iterable[str]) -> bool:
+    """Holds several sessions, the upper ones of a tree first: everybody who holds several does so in this order.
+
+    Returns whether some weren't held: what was read of them before must be read again.
+    """
+    return tx.lock(sessions, *sorted({session_id for session_id in session_ids if session_id}))
 
 
-def hold_tree(tx: Transaction, session_id: str) -> None:
-    """Holds a session, all that were asked for below it and are open, and all above it: its end may concern them."""
-    if tx.alone:
-        return
-    above = _above(tx, session_id)
-    known: set[str] = set()
-    while (found := {session_id, *above, *_open(tx, subtree(tx, session_id))}) != known:
-        known = found  # what is held asks for nothing more: at last nothing has been added
-        hold_all(tx, found)
+def hold_tree(tx: Transaction, session_id: str) -> bool:
+    """Holds a session, all that were asked for below it and are open, and all above it: its end may concern them.
+
+    Returns whether some weren't held, as `hold_all` does.
+    """
+    more = False
+    while not tx.alone and hold_all(tx, _kin(tx, session_id)):
+        more = True  # what is held asks for nothing more: at last nothing is added
+    return more
 
 
-def _above(tx: Transaction, session_id: str) -> list[str]:
-    found: list[str] = []
-    parent: str | None = session_id
-    while (parent := tx.execute(select(sessions.c.parent_id).where(sessions.c.id == parent)).scalar()) is not None:
-        found.append(parent)
-    return found
-
-
-def _open(tx: Transaction, session_ids: list[str]) -> list[str]:
-    found = select(sessions.c.id).where(sessions.c.id.in_(session_ids), sessions.c.closed.is_(False))
-    return [str(row[0]) for row in tx.execute(found)]
+def _kin(tx: Transaction, session_id: str) -> list[str]:
+    return [session_id, *(str(row[0]) for row in tx.execute(_KIN, {"of_session": session_id}))]
 
 
 def same_conversation(tx: Transaction, session: Session) -> list[str]:
@@ -240,10 +256,9 @@ def claim(tx: Transaction, session_id: str, instance: str) -> Session | None:
         kin = tx.execute(select(sessions.c.kind, sessions.c.parent_id).where(sessions.c.id == session_id)).first()
         if kin is not None and kin.kind == "job" and kin.parent_id is not None:
             tx.lock(sessions, kin.parent_id, session_id)  # a job may end in the unit that claims it
-        held = hold(tx, session_id)
-        if held is None or held.claimed_by not in (None, instance):
-            return None
-    return _one(tx, _CLAIM, of_session=session_id, owner=instance, now=tx.now)
+        tx.lock(sessions, session_id)
+    claim = _CLAIM if tx.alone else _CLAIM_FREE
+    return _one(tx, claim, of_session=session_id, owner=instance, now=tx.now)
 
 
 def owned(tx: Transaction, session_id: str, fence: int, *, ends: bool = False) -> Session:
@@ -324,9 +339,7 @@ def renew(tx: Transaction, old: Session) -> Session:
 
 def subtree(tx: Transaction, session_id: str) -> list[str]:
     """Ids of a session and of every session that was spawned below it, at any depth."""
-    below = select(sessions.c.id).where(sessions.c.id == session_id).cte("below", recursive=True)
-    below = below.union(select(runs.c.session_id).where(runs.c.requester_id == below.c.id))
-    return [str(row[0]) for row in tx.execute(select(below.c.id))]
+    return [str(row[0]) for row in tx.execute(select(_subtree(session_id).c.id))]
 
 
 @dataclass(frozen=True, slots=True)
