@@ -34,6 +34,8 @@ MOST_AT_ONCE = 16
 PAUSE_SECONDS = 0.01
 """So soon after a look at the queue what others do with it is looked at together: each of them tells of each row."""
 RETRY_SECONDS = 1.0
+REST_SECONDS = 5.0
+"""So long the others have to come to rest before a suspect runs."""
 KEPT = "lanes"
 
 OnStart = Callable[[str, float], None]
@@ -61,6 +63,8 @@ class _Running:
     """Claims under a lower fence are somebody else's by now."""
     kept: list[Item] = field(default_factory=list[Item])
     """Rows for the same session that were picked meanwhile."""
+    proven: bool = False
+    """It has come on while it ran alone."""
 
 
 class PostgresLanes:
@@ -386,7 +390,8 @@ class PostgresLanes:
     # ---- alone ----
 
     async def _one_by_one(self) -> None:
-        """Lets suspects run with nothing beside them: all others in this process rest at their next boundary."""
+        """Lets suspects run with nothing beside them: nothing else begins in this process, and what runs rests at its
+        next boundary."""
         try:
             while self._suspects:
                 await self._run_alone(self._suspects[0])
@@ -403,22 +408,36 @@ class PostgresLanes:
 
     async def _run_alone(self, item: Item) -> None:
         self._only = item.session_id
-        while others := [each.task for each in self._running.values() if each.task and not each.task.done()]:
-            await asyncio.wait(others)
+        alone = await self._others_rest()
         begun = await self._solitude.size(item.session_id) if self._solitude else None
         if self._solitude is None or begun is None:
             self._returned.append(item)
             return
-        await self._solitude.note(item.session_id)
+        if alone:  # else its death could be another one's fault, and isn't held against it
+            await self._solitude.note(item.session_id)
         self._begin(item)
         running = self._running.get(item.session_id)
         while running is not None and running.task is not None and not running.task.done():
             commit = self._solitude.next_commit()
             now = await self._solitude.size(item.session_id)
             if now is None or now[1] > begun[1]:
+                running.proven = True
                 break
             await asyncio.wait([commit, running.task], return_when=asyncio.FIRST_COMPLETED)
         await self._solitude.note(None)
+
+    async def _others_rest(self) -> bool:
+        """Waits for all but those that have proven themselves; returns whether they rest in time. One that is in the
+        middle of a long call is neither waited for nor disturbed."""
+        until = asyncio.get_running_loop().time() + REST_SECONDS
+        while others := [
+            each.task for each in self._running.values() if each.task and not each.task.done() and not each.proven
+        ]:
+            left = until - asyncio.get_running_loop().time()
+            if left <= 0:
+                return False
+            await asyncio.wait(others, timeout=left)
+        return True
 
     # ---- words of others ----
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from gateway.tools import command
 from gateway.tools.processes import StoreLedger
 from tests.postgres.fleet import fleet, subagents
 from tests.support import databases
-from tests.support.model_script import call, say
+from tests.support.model_script import Reply, Seen, call, say
 from tests.support.process import Ended, start, start_worker
 
 RESCUE_SECONDS = 2.0
@@ -109,6 +110,38 @@ async def test_who_was_taken_for_dead_begins_no_command(tmp_path: Path) -> None:
             os.close(folder)
             await database.close()
         assert not mark.exists()
+
+
+async def test_a_suspect_isn_t_kept_waiting_by_one_that_has_proven_itself(tmp_path: Path) -> None:
+    """spec/subagents.md 23: each is resumed alone; one that has come on while it was may then take its time."""
+    async with fleet(tmp_path, config={"tools": {"exec": {"ask": "off", "sandbox": "off"}}}) as f:
+        f.spawns(2)
+        asked: Counter[str] = Counter()
+
+        def answer(seen: Seen) -> Reply | None:
+            if seen.role != "child":
+                return None
+            asked[seen.first_user] += 1
+            if asked[seen.first_user] <= 2:
+                return say("never", hold="two lives")
+            if "task 1" in seen.first_user:
+                return say("well")
+            return call("exec", command="sleep 607")
+
+        f.model.on(answer)
+        f.rest()
+        await f.gateway()
+        worker = await f.worker()
+        await f.say("go")
+        for asks in (2, 4):
+            await f.model.wait_for(lambda seen: seen.role == "child", count=asks, seconds=30)
+            await f.kill(worker)
+            worker = await f.worker()
+        await f.runs_done(1)
+        assert f.value("select label from runs where status = 'done'") == "t1"
+        assert f.value("select status from runs where label = 't0'") == "running"
+        await f.say("/subagents stop t0")
+        await f.runs_done(2)
 
 
 async def test_a_blocked_loop_is_no_death(tmp_path: Path) -> None:
