@@ -51,6 +51,8 @@ class Delivery:
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._waiting: set[str] = set()
         """Routes among them whose channel isn't ready for a post."""
+        self._looked = 0
+        """When posts to send were looked for (milliseconds): what becomes due after that is still to come."""
         self._alarm = Alarm("delivery", self._due, self._send_due, database.clock)
 
     def start(self) -> None:
@@ -92,10 +94,11 @@ class Delivery:
         return await self._database.run(self._drop, post_id)
 
     async def _due(self) -> int | None:
-        return await self._database.read(outbox.next_due)
+        return await self._database.read(outbox.next_due, self._looked)
 
     async def _send_due(self) -> None:
-        for post in await self._database.read(outbox.sendable):
+        posts, self._looked = await self._database.read(_sendable)
+        for post in posts:
             if post.route not in self._sending:
                 task = asyncio.create_task(self._send_route(post.route), name=f"deliver:{post.id}")
                 self._sending[post.route] = task
@@ -217,6 +220,10 @@ class Delivery:
             "route": route_json(post.route),
         }
         self._events.append(tx, "delivery", data, session_id=post.session_id, session_key=post.session_key)
+
+
+def _sendable(tx: Transaction) -> tuple[list[outbox.Post], int]:
+    return outbox.sendable(tx), tx.now
 
 
 def outgoing(post: outbox.Post, route: Route) -> Post:

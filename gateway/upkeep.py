@@ -51,6 +51,8 @@ class Upkeep:
         )
         self._net = Alarm("sweep", never, self._sweep)
         self._beginning: asyncio.Task[None] | None = None
+        self._looked = 0
+        """When it was looked for sessions with something to do (milliseconds): what is due after that is to come."""
 
     async def start(self, activate: Activate, suspects: Sequence[str]) -> None:
         """Sets everything going that has something to do; the suspects first, each while nothing else runs.
@@ -82,7 +84,7 @@ class Upkeep:
 
     async def enqueue_unfinished(self) -> None:
         """Asks for every session that has something to do; those at work before go first."""
-        waiting = await self._database.read(self._lanes.unasked)
+        waiting, self._looked = await self._database.read(self._unasked)
         for start in range(0, len(waiting), AT_ONCE):
             await self._database.run(self._enqueue_all, waiting[start : start + AT_ONCE])
 
@@ -109,7 +111,7 @@ class Upkeep:
             alarm.start()
 
     async def _next_row(self) -> int | None:
-        return await self._database.read(inbox.next_due)
+        return await self._database.read(inbox.next_due, self._looked)
 
     async def _next_deadline(self) -> int | None:
         return await self._database.read(runs.next_due, "deadline_at")
@@ -131,6 +133,9 @@ class Upkeep:
         await self._database.run(self._events.prune)
         await self._database.run(self._lanes.tidy)
         await self.enqueue_unfinished()
+
+    def _unasked(self, tx: Transaction) -> tuple[list[sessions.Unfinished], int]:
+        return self._lanes.unasked(tx), tx.now
 
     def _enqueue_all(self, tx: Transaction, waiting: Sequence[sessions.Unfinished]) -> None:
         for each in waiting:

@@ -164,10 +164,10 @@ def page(tx: Transaction, session_id: str, *, after: int, limit: int) -> list[Ro
     return _all(tx, statement)
 
 
-def next_due(tx: Transaction) -> int | None:
-    """When the next row becomes due that isn't yet."""
+def next_due(tx: Transaction, after: int) -> int | None:
+    """When the next row becomes due, of those that weren't at a time (milliseconds)."""
     return tx.execute(
-        select(func.min(inbox.c.due_at)).where(inbox.c.state == "pending", inbox.c.due_at > tx.now)
+        select(func.min(inbox.c.due_at)).where(inbox.c.state == "pending", inbox.c.due_at > after)
     ).scalar()
 
 

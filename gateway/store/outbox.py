@@ -86,7 +86,7 @@ _SENDABLE = (
     .limit(bindparam("most"))
 )
 _NEXT_DUE = select(func.min(outbox.c.next_at)).where(
-    outbox.c.state == State.PENDING, outbox.c.next_at > bindparam("now")
+    outbox.c.state == State.PENDING, outbox.c.next_at > bindparam("after")
 )
 
 
@@ -161,9 +161,9 @@ def waits_for(tx: Transaction, post: Post) -> bool:
     return tx.execute(earlier.where(outbox.c.state.in_(_WAITING)).limit(1)).first() is not None
 
 
-def next_due(tx: Transaction) -> int | None:
-    """When the next retry is due."""
-    return tx.execute(_NEXT_DUE, {"now": tx.now}).scalar()
+def next_due(tx: Transaction, after: int) -> int | None:
+    """When the next retry is due, of those that weren't at a time (milliseconds)."""
+    return tx.execute(_NEXT_DUE, {"after": after}).scalar()
 
 
 def held(tx: Transaction, session_key: str) -> list[Post]:

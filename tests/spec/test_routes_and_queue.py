@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from gateway.store import sessions
+from gateway.store.database import Transaction
+from gateway.timers import SWEEP_SECONDS
 from tests.support.model_script import Call, Reply, call, calls, say
 from tests.support.pilot import KEY, REPORT, Json, Pilot, pilot
 from tests.support.probes import Probes
@@ -125,6 +129,28 @@ async def test_4_collect_takes_all_in_one_turn_after_quiet(tmp_path: Path) -> No
         await p.wait_idle()
         assert p.said() == ["re: work", "re: three"]
         assert p.model.requests[-1].users[-3:] == ("one", "two", "three")
+
+
+async def test_4_what_becomes_due_while_the_inbox_is_looked_through_isn_t_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between that look and the one for the next time lies a moment, on a busy machine a long one; the sweep comes
+    much later."""
+    plain = sessions.unfinished
+
+    def slow(tx: Transaction, **more: bool) -> list[sessions.Unfinished]:
+        found = plain(tx, **more)
+        time.sleep(0.3)  # in a thread of the database's
+        return found
+
+    async with working(tmp_path, mode="collect", debounceMs=150) as (p, probes):
+        probes.open("g")
+        await p.wait_idle()
+        monkeypatch.setattr(sessions, "unfinished", slow)
+        begun = time.monotonic()
+        await p.say("one")
+        await p.wait_idle()
+        assert time.monotonic() - begun < SWEEP_SECONDS / 3
 
 
 async def test_4_interrupt_stops_and_runs_the_newest(tmp_path: Path) -> None:
