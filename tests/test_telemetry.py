@@ -142,7 +142,7 @@ async def test_a_restart_goes_on_with_the_trace(tmp_path: Path) -> None:
 
 
 async def test_a_turn_that_is_stopped_or_fails_says_so(tmp_path: Path) -> None:
-    async with watched(tmp_path) as (p, collector):
+    async with watched(tmp_path, {"gateway": {"drainSeconds": 10}}) as (p, collector):
         p.on(reply=fail(401, "no"), user="^fail$")
         await p.say("fail")
         await p.wait_idle()

@@ -105,6 +105,8 @@ class Events:
         channel = str(event.get("channel", ""))
         direct = event.get("channel_type") == "im" or channel.startswith("D")
         thread = message.get("thread_ts")
+        if thread == message.get("ts"):  # of a thread it is the head, which was at top level when it came
+            thread = None
         if thread is None and not direct and self._policy().reply_to_mode != "channel":
             thread = message.get("ts")
         return Route(NAME, self._account, channel, str(thread) if thread else None)

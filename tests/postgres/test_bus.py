@@ -17,6 +17,12 @@ SUBMITTERS = 8
 MOST_OVERTAKEN = 12
 
 
+LEASES = """
+select 1 from pg_stat_activity where application_name = 'laneway lease' and datname = current_database()
+having count(*) = 2
+"""
+
+
 def _end(url: str, role: str) -> int:
     """Cuts the connections of one kind; returns how many there were."""
     cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = %s"
@@ -41,9 +47,9 @@ async def test_a_listener_that_is_cut_off_listens_again_and_misses_nothing(tmp_p
         f.model.release("one")
         await f.runs_done(2)
         await f.until("select 1 where (select count(*) from inbox where kind = 'announce' and state = 'consumed') = 2")
-        await f.until("select 1 from pg_stat_activity where application_name = 'laneway lease' having count(*) = 2")
+        await f.until(LEASES)
         assert await asyncio.to_thread(_end, f.site.postgres, "lease") == 2
-        await f.until("select 1 from pg_stat_activity where application_name = 'laneway lease' having count(*) = 2")
+        await f.until(LEASES)
         assert f.value("select count(*) from workers") == 2
 
 
