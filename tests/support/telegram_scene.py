@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from channels.telegram import markdown
 from channels.telegram.content import CUT_OFF, SENT_AGAIN
@@ -23,7 +24,7 @@ from tests.standins.telegram import Group, Person, RemoteTelegram, Seen
 from tests.support.model_script import Reply
 from tests.support.model_script import Seen as Request
 from tests.support.model_server import ScriptedModelServer
-from tests.support.telegram_gateway import RIGHTS, telegram_config
+from tests.support.telegram_gateway import RIGHTS, SECRET, telegram_config
 
 SLOW = " ".join(f"word{number}" for number in range(12))
 MAIN = "agent:main:main"
@@ -57,13 +58,15 @@ class Story:
     ann: Person
     forum: Group
     topic: int
+    port: int | None
+    """Where Telegram calls every gateway of the scene; None: they poll."""
 
     @classmethod
-    async def begin(cls, tg: RemoteTelegram) -> Story:
+    async def begin(cls, tg: RemoteTelegram, port: int | None = None) -> Story:
         """New people and places."""
         ann = await tg.person("Ann")
         forum = await tg.group("Forum", ann, forum=True, rights=RIGHTS)
-        return cls(tg, ann, forum, await ann.open_topic(forum, "Research"))
+        return cls(tg, ann, forum, await ann.open_topic(forum, "Research"), port)
 
     @property
     def key(self) -> str:
@@ -78,8 +81,15 @@ class Story:
             self._act,
             outcomes={"two-b": ("ok",), "one": ("ok",)},
             said={"DO search": MAIN, "Ann: so\nDO slow": self.key},
-            config=telegram_config(self.tg, self.ann, self.forum),
+            config=self._config(),
         )
+
+    def _config(self) -> dict[str, Any]:
+        if self.port is None:
+            return telegram_config(self.tg, self.ann, self.forum)
+        webhook = {"mode": "webhook", "webhookUrl": f"http://127.0.0.1:{self.port}", "webhookSecret": SECRET}
+        server = {"port": self.port, "drainSeconds": 20}
+        return {"gateway": server, **telegram_config(self.tg, self.ann, self.forum, **webhook)}
 
     async def _act(self, watcher: Watcher) -> None:
         await self.ann.say("DO search")
