@@ -77,6 +77,8 @@ class Post:
     """An earlier try may have arrived: ask the platform if it can be asked, else send it marked."""
     replaces: str | None = None
     """Platform id of the message that this one takes the place of: a streamed answer, or an earlier card."""
+    copied: bool = False
+    """It was recovered when it was sent: what marks it stays when it is edited, as its other copy does."""
     streamed: bool = False
     """`replaces` has been shown as a stream."""
     card: Card | None = None

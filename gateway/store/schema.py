@@ -324,6 +324,7 @@ outbox = Table(
     Column("platform_id", Text),
     _flag("streamed"),
     _flag("recovered"),
+    _flag("copied"),
     Column("trace", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("delivered_at", BigInteger),

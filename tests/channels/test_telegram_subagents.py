@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from channels.telegram.content import SENT_AGAIN
 from channels.telegram.timing import Limits as Paced
 from tests.standins.telegram import Fault, Limits, Seen
 from tests.support.model_script import Call, calls, say
@@ -121,7 +122,45 @@ async def test_an_approval_can_be_given_by_a_button(tmp_path: Path) -> None:
         await room.settled(KEY)
 
 
+async def test_6_a_question_that_was_sent_again_stays_marked_when_it_is_answered(tmp_path: Path) -> None:
+    """Channels 6: sent again once, marked as recovered; its other copy isn't edited."""
+    config = {"tools": {"exec": {"ask": "always"}}}
+    async with telegram_room(tmp_path, config=config) as room:
+        room.p.on(reply=calls(Call("exec", {"command": "echo hi"})), role="main", turn_step=1)
+        room.p.on(reply=say("done"), role="main", turn_step=2)
+        await room.tg.next("sendMessage", Fault.dropped(applied=True))
+        await room.ann.say("run it")
+        asked = await room.tg.wait_message(lambda m: bool(m.buttons) and m.text.startswith(SENT_AGAIN), chat=room.ann)
+        await room.ann.press(asked, asked.buttons[0][0])
+        await room.reads(room.ann, "done")
+        await room.settled(KEY)
+        other, edited, _ = await room.tg.messages(room.ann, bot=True)
+        assert other.buttons and not other.text.startswith(SENT_AGAIN)
+        assert not edited.buttons and edited.text.startswith(SENT_AGAIN)
+
+
 # ---------------------------------------------------------------------- cards
+
+
+async def test_6_a_card_that_was_sent_again_stays_marked(tmp_path: Path) -> None:
+    """Channels 6: sent again once, marked as recovered: through edits and a restart, as its other copy stays."""
+    async with telegram_room(tmp_path) as room:
+        room.p.on(reply=calls(Call("sessions_spawn", {"task": "hang"})), role="main", user="spawn", turn_step=1)
+        room.p.on(reply=say("At work.", hold="answer"), role="main", user="spawn", turn_step=2)
+        room.p.on(reply=say("late", hold="child"), role="child")
+        room.p.on(reply=say("reported"), role="main", user=REPORT)
+        await room.tg.next("sendMessage", Fault.dropped(applied=True))
+        await room.ann.say("spawn", room.forum, mention=True)
+        await room.tg.wait_message(lambda m: m.text.startswith(SENT_AGAIN) and bool(m.buttons), chat=room.forum)
+        room.p.model.release("answer")
+        await room.reads(room.forum, "At work.")
+        await room.p.restart()
+        room.p.model.release("child")
+        await room.reads(room.forum, "all done")
+        await room.settled(room.key(room.forum))
+        cards = [text for text in await room.texts(room.forum) if "Sub-agents" in text]
+        assert [text.startswith(SENT_AGAIN) for text in cards] == [False, True]
+        assert "1 active" in cards[0] and "all done" in cards[1]
 
 
 async def test_7_labels_mean_nothing_on_a_card(tmp_path: Path) -> None:
