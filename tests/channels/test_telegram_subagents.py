@@ -178,6 +178,27 @@ async def test_7_labels_mean_nothing_on_a_card(tmp_path: Path) -> None:
         await room.settled(room.key(room.forum))
 
 
+async def test_7_a_card_that_was_deleted_is_posted_once_more(tmp_path: Path) -> None:
+    """Channels 7: one message in the thread, edited in place, also after somebody has deleted it."""
+    async with telegram_room(tmp_path) as room:
+        tasks = ("one", "two")
+        spawns(room, *({"task": task, "label": task} for task in tasks))
+        for task in tasks:
+            room.p.on(reply=say("finished", hold=task), role="child", user=task)
+        room.p.on(reply=say("reported"), role="main", user=REPORT)
+        await room.ann.say("spawn", room.forum, mention=True)
+        card = await carded(room)
+        await room.p.wait_asked(lambda seen: seen.role == "child", count=2)
+        await room.tg.allow("message to edit not found")
+        await room.ann.delete(card)
+        room.p.model.release("one")
+        await room.reads(room.forum, "1 active")
+        room.p.model.release("two")
+        await room.reads(room.forum, "all done")
+        await room.settled(room.key(room.forum))
+        assert len([text for text in await room.texts(room.forum) if "Sub-agents" in text]) == 1
+
+
 async def test_7_no_card_where_it_is_off(tmp_path: Path) -> None:
     """Channels 7: off with `liveCard: false`."""
     async with telegram_room(tmp_path, account={"liveCard": False}) as room:
