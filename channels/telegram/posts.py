@@ -18,6 +18,7 @@ from channels.telegram.api import GONE, NO_PREVIEW, STALE, UNMODIFIED, UNREADABL
 from channels.telegram.content import Content, content_of, entities_of
 from channels.telegram.entities import units
 from channels.telegram.markdown import Rendered
+from channels.telegram.moves import Moves, message_at
 from channels.telegram.pace import Pace
 from channels.telegram.places import Places
 from channels.telegram.stream import Draft, Edits
@@ -43,11 +44,12 @@ Shown = tuple[Rendered, InlineKeyboardMarkup | None]
 class Posts:
     """Sends for one bot."""
 
-    def __init__(self, account: str, api: Api, pace: Pace, places: Places) -> None:
+    def __init__(self, account: str, api: Api, pace: Pace, places: Places, moves: Moves) -> None:
         self._account = account
         self._api = api
         self._pace = pace
         self._places = places
+        self._moves = moves
         self._ready: set[Route] = set()
         """Routes whose next post has waited its turn."""
         self._shown: OrderedDict[tuple[str, str], Shown] = OrderedDict()
@@ -103,8 +105,9 @@ class Posts:
     ) -> str:
         more = {"reply_markup": keyboard, "disable_notification": quiet or None, "link_preview_options": NO_PREVIEW}
         sent: Message = await self._readable("send_message", route, message, **more)
-        self._remember(route, str(sent.message_id), message, keyboard)
-        return str(sent.message_id)
+        message_id = self._moves.name(sent.chat.id, sent.message_id)
+        self._remember(route, message_id, message, keyboard)
+        return message_id
 
     async def _replace(self, post: Post, message_id: str) -> str:
         made = content_of(post)
@@ -127,7 +130,7 @@ class Posts:
                 "edit_message_text",
                 route,
                 message,
-                message_id=int(message_id),
+                **message_at(route, message_id),
                 reply_markup=keyboard,
                 link_preview_options=NO_PREVIEW,
             )
@@ -138,7 +141,7 @@ class Posts:
 
     async def _readable(self, method: str, route: Route, message: Rendered, **more: Any) -> Any:
         """Calls a method with a text; one that Telegram can't read is sent as it was written, once."""
-        where = {**self._where(route), **more} if method != "edit_message_text" else {"chat_id": _chat(route), **more}
+        where = {**self._where(route), **more} if method != "edit_message_text" else more
         try:
             return await self._call(method, **where, text=message.text, entities=entities_of(message))
         except DeliveryError as error:
@@ -154,9 +157,7 @@ class Posts:
 
     async def _delete(self, route: Route, message_id: str) -> None:
         try:
-            await self._call(
-                "delete_message", chat_id=_chat(route), message_id=int(message_id), ignore=frozenset((GONE,))
-            )
+            await self._call("delete_message", **message_at(route, message_id), ignore=frozenset((GONE,)))
         except DeliveryError as error:
             raise _certain(error) from error
 
@@ -200,7 +201,7 @@ class Posts:
     async def mark(self, route: Route, message_id: str, mark: Mark) -> None:
         """One reaction on a person's message, in the place of an earlier one."""
         emoji = [REACTIONS[mark]] if mark in REACTIONS else []
-        await self._call("set_message_reaction", chat_id=_chat(route), message_id=int(message_id), reaction=emoji)
+        await self._call("set_message_reaction", **message_at(route, message_id), reaction=emoji)
 
     async def answer(self, query_id: str, route: Route, text: str) -> None:
         """Answers a button that was pressed; what is too long for that is posted on its route."""
@@ -219,7 +220,7 @@ class Posts:
     async def open_thread(self, opening: Opening) -> Route:
         """See `Channel.open_thread`. Whether it was opened before can't be asked: another one says so."""
         chat_id = _chat(opening.route)
-        await self._places.check(self._api.place(chat_id))
+        await self._places.check(self._moves.now(chat_id))
         ending = content.OPENED_AGAIN if opening.recovered else ""
         title = capped(markdown.cleaned(opening.title), TITLE_CHARS - len(ending)) + ending
         topic: ForumTopic = await self._call("create_forum_topic", chat_id=chat_id, name=title)
@@ -245,15 +246,11 @@ class Posts:
         """See `Api.fetch`."""
         return await self._api.fetch(file_id, limit)
 
-    def moved(self, old: int, new: int) -> None:
-        """A group has become a supergroup."""
-        self._api.moved(old, new)
-
     # ---- calls ----
 
     async def _call(self, method: str, **arguments: Any) -> Any:
         """One call; a pause that Telegram asks for holds up this chat alone."""
-        chat_id = self._api.place(arguments["chat_id"]) if "chat_id" in arguments else 0
+        chat_id = self._moves.now(arguments["chat_id"]) if "chat_id" in arguments else 0
         counted = method in COUNTED
         if counted:
             self._pace.goes(chat_id)
@@ -275,7 +272,7 @@ class Posts:
             self._shown.popitem(last=False)
 
     def _place(self, route: Route) -> int:
-        return self._api.place(_chat(route))
+        return self._moves.now(_chat(route))
 
     def _where(self, route: Route) -> dict[str, int | None]:
         return {"chat_id": _chat(route), "message_thread_id": int(route.thread) if route.thread else None}
