@@ -34,6 +34,8 @@ ALERT_UNITS = 80
 """An answer that is longer stays until it is closed."""
 TITLE_CHARS = 128
 REMEMBERED = 2_000
+PATIENCE_SECONDS = 10.0
+"""How long a pause may be for which a topic that has just been opened waits for its first message."""
 AGAIN = Rendered(content.SENT_AGAIN, (), content.SENT_AGAIN)
 COUNTED = frozenset(("send_message", "edit_message_text"))
 """What has to keep the pace."""
@@ -223,17 +225,33 @@ class Posts:
         await self._places.check(self._moves.now(chat_id))
         ending = content.OPENED_AGAIN if opening.recovered else ""
         title = capped(markdown.cleaned(opening.title), TITLE_CHARS - len(ending)) + ending
-        topic: ForumTopic = await self._call("create_forum_topic", chat_id=chat_id, name=title)
+        try:
+            topic: ForumTopic = await self._call("create_forum_topic", chat_id=chat_id, name=title)
+        except DeliveryError as error:
+            if error.uncertain and opening.recovered:
+                raise DeliveryError(f"{error}; it may have been opened twice", permanent=True) from error
+            raise
         route = Route(opening.route.channel, self._account, opening.route.chat, str(topic.message_thread_id))
         try:
             for message in markdown.render(opening.text):
-                await self._pace.turn(self._place(route))
-                await self._send_one(route, message)
+                await self._send_in_turn(route, message)
         except DeliveryError as error:
             if not error.uncertain:
                 await self.close_thread(route)
                 raise
         return route
+
+    async def _send_in_turn(self, route: Route, message: Rendered) -> None:
+        """Sends a message outside of the outbox; a pause that Telegram asks for is waited out, if it isn't long."""
+        while True:
+            await self._pace.turn(self._place(route))
+            try:
+                await self._send_one(route, message)
+            except DeliveryError as error:
+                if error.retry_after is None or error.retry_after > PATIENCE_SECONDS:
+                    raise
+            else:
+                return
 
     async def close_thread(self, route: Route) -> None:
         """See `Channel.close_thread`: deletes the topic, or closes it where the bot may not delete."""

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from channels.telegram.content import SENT_AGAIN
 from channels.telegram.timing import Limits as Paced
 from tests.standins.telegram import Fault, Limits, Seen
@@ -308,6 +310,39 @@ async def test_a_topic_that_was_opened_in_vain_is_taken_away(tmp_path: Path) -> 
         await room.reads(room.forum, "at work")
         await room.settled(room.key(room.forum))
         assert len(await room.tg.topics(room.forum)) == len(await room.p.runs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [(Fault.flood(1), "scout"), (Fault.server_error(502), "scout (opened again)")],
+    ids=["429", "502"],
+)
+async def test_6_a_topic_that_can_t_be_opened_at_once_is_waited_for(tmp_path: Path, fault: Fault, name: str) -> None:
+    """Channels 6: Retry-After and backoff; what may have been done is done once more, marked."""
+    async with telegram_room(tmp_path) as room:
+        spawns(room, {"task": "look", "label": "scout", "thread": True})
+        room.p.on(reply=say("found it"), role="child")
+        room.p.on(reply=say("reported"), role="main", user=REPORT)
+        await room.tg.next("createForumTopic", fault)
+        await room.ann.say("spawn", room.forum, mention=True)
+        await room.reads(room.forum, "found it")
+        await room.settled(room.key(room.forum))
+        assert [topic["name"] for topic in await room.tg.topics(room.forum)] == [name]
+
+
+async def test_6_a_topic_that_was_in_doubt_twice_is_opened_no_third_time(tmp_path: Path) -> None:
+    """Architecture: at most once more; the spawn says so."""
+    async with telegram_room(tmp_path) as room:
+        thread = calls(Call("sessions_spawn", {"task": "look", "label": "scout", "thread": True}))
+        room.p.on(reply=thread, role="main", user="spawn", turn_step=1)
+        room.p.on(lambda seen: say(f"it said: {seen.results[-1]}"), role="main", user="spawn", turn_step=2)
+        await room.tg.next("createForumTopic", Fault.dropped(applied=True), times=2)
+        await room.ann.say("spawn", room.forum, mention=True)
+        await room.reads(room.forum, "may have been opened twice")
+        await room.settled(room.key(room.forum))
+        names = [topic["name"] for topic in await room.tg.topics(room.forum)]
+        assert names == ["scout", "scout (opened again)"]
+        assert await room.p.runs() == []
 
 
 async def test_a_topic_whose_task_can_t_be_posted_is_taken_away(tmp_path: Path) -> None:
