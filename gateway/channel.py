@@ -7,7 +7,7 @@ from the outbox; typing, marks and streams are shown as well as may be and never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -77,6 +77,8 @@ class Post:
     """An earlier try may have arrived: ask the platform if it can be asked, else send it marked."""
     replaces: str | None = None
     """Platform id of the message that this one takes the place of: a streamed answer, or an earlier card."""
+    copied: bool = False
+    """It was recovered when it was sent: what marks it stays when it is edited, as its other copy does."""
     streamed: bool = False
     """`replaces` has been shown as a stream."""
     card: Card | None = None
@@ -170,6 +172,19 @@ class Intake(Protocol):
 
     async def newest_thread(self, route: Route, peer: str) -> Route | None:
         """The thread of a chat in which somebody has spoken to the assistant last."""
+        ...
+
+    async def moved(self, route: Route, now: str) -> None:
+        """A platform has given a chat another id. Its channel goes on naming it by the one that it had first.
+
+        Args:
+            route: a place in the chat.
+            now: the new id. Settings may name the chat by either.
+        """
+        ...
+
+    async def moves(self, channel: str, account: str) -> Mapping[str, str]:
+        """What `moved` was told of an account's chats, in this life or an earlier one: the first id → the new one."""
         ...
 
 

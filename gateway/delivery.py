@@ -157,15 +157,17 @@ class Delivery:
         return platform_id
 
     def _delivered(self, tx: Transaction, post_id: int, platform_id: str | None) -> None:
-        if outbox.get(tx, post_id).state is not State.SENDING:  # it was changed meanwhile: what it is now follows
-            outbox.change(tx, post_id, platform_id=platform_id, recovered=False)
+        post = outbox.get(tx, post_id)
+        copied = post.copied or (post.recovered and post.platform_id is None)
+        arrived = {"platform_id": platform_id, "recovered": False, "copied": copied}
+        if post.state is not State.SENDING:  # it was changed meanwhile: what it is now follows
+            outbox.change(tx, post_id, **arrived)
             return
         outbox.change(
             tx,
             post_id,
+            **arrived,
             state=State.DELIVERED,
-            platform_id=platform_id,
-            recovered=False,
             delivered_at=tx.now,
             error=None,
             next_at=None,
@@ -235,6 +237,7 @@ def outgoing(post: outbox.Post, route: Route) -> Post:
         kind=post.kind,
         recovered=post.recovered,
         replaces=post.platform_id,
+        copied=post.copied,
         streamed=post.streamed,
         card=Card.from_json(post.card) if post.card else None,
         buttons=buttons_from(post.buttons),

@@ -8,7 +8,7 @@ what a platform delivers again is recognised by that key, whichever of its event
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from gateway.routes import (
     Sender,
     dedupe_key,
 )
-from gateway.store import buttons, idempotency, inbox, people, sessions
+from gateway.store import buttons, chats, idempotency, inbox, people, sessions
 from gateway.store.database import Database, Transaction
 from gateway.views import capped
 
@@ -125,6 +125,14 @@ class Reception:
         found = await self._database.read(inbox.newest_route, f"{route.channel}:{peer}", replace(route, thread=None))
         return Route.from_json(found) if found else None
 
+    async def moved(self, route: Route, now: str) -> None:
+        """See `Intake.moved`."""
+        await self._database.run(chats.move, route, now)
+
+    async def moves(self, channel: str, account: str) -> Mapping[str, str]:
+        """See `Intake.moves`."""
+        return await self._database.read(chats.moves, channel, account)
+
     # ---- commands ----
 
     async def _command(self, incoming: Incoming, *, quiet: bool) -> Accepted:
@@ -193,12 +201,16 @@ class Reception:
 
     def _judge(self, tx: Transaction, incoming: Incoming) -> Judged:
         config, route = self._config(), incoming.route
+        names = chats.names(tx, route)
         owner = access.is_owner(config.owners, route.channel, incoming.peer)
-        key = conversation_key(incoming, config.session.dm_scope, access.agent_for(config, incoming), owner=owner)
+        key = conversation_key(
+            incoming, config.session.dm_scope, access.agent_for(config, incoming, names), owner=owner
+        )
         guest = self._guests.of_thread(tx, route)
         verdict = access.judge(
             config.channels.policy(route.channel, route.account),
             incoming,
+            names,
             owner=owner,
             paired=people.approved(tx, route.channel, route.account, incoming.peer),
             takes_part=guest is not None or sessions.by_key(tx, key) is not None,

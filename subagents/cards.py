@@ -105,7 +105,7 @@ class Board:
         gateway = self._registry.gateway
         failpoints.hit("effect:edit_card")
         try:
-            await gateway.registry.channels[route.channel].post(outgoing(edit.post, route))
+            platform_id = await gateway.registry.channels[route.channel].post(outgoing(edit.post, route))
         except DeliveryError as error:
             log.info("card %s isn't edited: %s", edit.post.id, error)
             if error.permanent:
@@ -113,6 +113,8 @@ class Board:
                 return 0.0
             pace.next_at = now + max(EDIT_SECONDS, error.retry_after or 0.0)
             return pace.next_at - now
+        if platform_id != edit.post.platform_id:  # somebody has deleted it, and it was posted anew
+            await gateway.database.run(_stands_as, edit.post.id, platform_id)
         pace.next_at, pace.card = now + EDIT_SECONDS, edit.card
         return 0.0
 
@@ -186,3 +188,7 @@ class Board:
         while session is not None and session.kind != "main" and session.parent_id:
             session = sessions.find(tx, session.parent_id)
         return sessions.by_key(tx, session.key) if session else None
+
+
+def _stands_as(tx: Transaction, post_id: int, platform_id: str | None) -> None:
+    outbox.change(tx, post_id, platform_id=platform_id)

@@ -7,10 +7,12 @@ it back. A crash in between finds the note, and opens none that may be open with
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from dataclasses import replace
 
 from gateway import failpoints
-from gateway.channel import DeliveryError, Opening
+from gateway.channel import Channel, DeliveryError, Opening
 from gateway.commands.base import Command, CommandContext, CommandError, CommandReply
 from gateway.guests import CannotBind
 from gateway.plugins import Registry
@@ -22,6 +24,10 @@ from gateway.tools.base import ToolContext, ToolResult
 from subagents import targets, texts
 from subagents.admission import Refused, Requester, SpawnArguments, admit, label_of
 from subagents.viewers import viewer_of
+
+PATIENCE_SECONDS = 20.0
+"""How long a spawn waits for a platform in trouble before its call says that there is no thread."""
+FIRST_RETRY_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +57,7 @@ class Rooms:
                 created_at=known.created_at,
             )
             failpoints.hit("effect:open_thread")
-            made = await gateway.registry.channels[route.channel].open_thread(opening)
+            made = await _opened(gateway.registry.channels[route.channel], opening)
             failpoints.hit("effected:open_thread")
         except Refused as refused:
             return texts.refusal(str(refused), refused.status)
@@ -134,6 +140,26 @@ class Rooms:
         if session is None:
             raise CommandError("This thread belongs to no sub-agent. /focus <target> gives it to one.")
         return CommandReply("🧵 This thread is given back; what you write here goes to the assistant.")
+
+
+async def _opened(channel: Channel, opening: Opening) -> Route:
+    """Opens a thread; what may pass (429, 502) is waited out for a while (spec/channels.md 6).
+
+    Raises:
+        DeliveryError: it can't be opened, or not soon enough.
+    """
+    now = asyncio.get_running_loop().time
+    until, backoff = now() + PATIENCE_SECONDS, FIRST_RETRY_SECONDS
+    while True:
+        try:
+            return await channel.open_thread(opening)
+        except DeliveryError as error:
+            pause = backoff if error.retry_after is None else error.retry_after
+            if error.permanent or now() + pause > until:
+                raise
+            opening = replace(opening, recovered=opening.recovered or error.uncertain)
+        await asyncio.sleep(pause)
+        backoff *= 2
 
 
 NO_THREADS = (

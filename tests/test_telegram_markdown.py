@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from telegram.ext import ExtBot
 
+from channels import chunks
+from channels.telegram.content import CUT_OFF, ROOM
 from channels.telegram.entities import units
-from channels.telegram.markdown import LIMIT, Rendered, render
+from channels.telegram.markdown import LIMIT, Rendered, cleaned, render
 from channels.telegram.source import GUARDS
 from tests.standins.telegram import Person, TelegramStandIn
 from tests.standins.telegram.reading import marked
@@ -60,6 +62,19 @@ def test_a_thousand_documents_lose_nothing(document: MarkdownDocument) -> None:
         assert units(message.source) <= LIMIT
         assert len(message.entities) <= 100
         assert refused(message) == []
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(any_document(), st.integers(300, ROOM))
+def test_a_thousand_documents_in_pieces_lose_nothing(document: MarkdownDocument, room: int) -> None:
+    """Issue, part 4: through the chunker too; each piece is sent marked if it may have arrived before."""
+    parts = chunks.split(cleaned(document.markdown), lambda part: units(part) <= room)
+    messages = [message for part in parts for message in render(part)]
+    assert lost(document, messages) == []
+    assert missing(document, messages) == []
+    for part in parts:
+        marked_part = render(f"{CUT_OFF}\n\n{part}")
+        assert [refused(message) for message in marked_part] == [[]] * len(marked_part)
 
 
 def test_documents_are_posted_by_the_real_client() -> None:

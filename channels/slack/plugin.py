@@ -12,6 +12,7 @@ from aiohttp import web
 from channels.slack import texts
 from gateway.config import Config
 from gateway.doctor import Finding
+from gateway.http.acknowledge import acknowledge
 from gateway.http.auth import open_to_platforms
 from gateway.plugins import Registry
 
@@ -34,7 +35,7 @@ class SlackPlugin:
 
         @open_to_platforms
         async def events(request: web.Request) -> web.StreamResponse:
-            return await channel.take(request)
+            return await acknowledge(request, await channel.take(request))
 
         registry.channel(channel)
         registry.routes([web.post(EVENTS_PATH, events)])

@@ -7,7 +7,6 @@ it is taken back, because an answer belongs nowhere else. Nothing here survives 
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 
 import aiohttp
@@ -32,8 +31,6 @@ FIXED = frozenset((GONE, "cant_update_message", "edit_window_closed"))
 """The message can't be changed: what it was to become is posted below."""
 REMEMBERED = 5_000
 NOT_YET_SECONDS = 2.0
-PATIENCE_SECONDS = 10.0
-"""How long opening a thread waits for a pause that Slack asks for."""
 DOWNLOAD_SECONDS = 120.0
 OK = 200
 
@@ -258,24 +255,21 @@ class Posts:
         return Route(place.channel, place.account, place.chat, ts)
 
     async def _open(self, place: Route, opening: Opening) -> str:
-        """Posts a thread's first message; waits if Slack asks for it, and looks for it if Slack's answer is lost."""
+        """Posts a thread's first message; looks for it if Slack's answer is lost."""
         text = markdown.harmless(blocks.shortened(opening.text, markdown.ROOM))
-        while True:
-            try:
-                answer = await self._api(
-                    "chat_postMessage",
-                    channel=place.chat,
-                    markdown_text=text,
-                    unfurl_links=False,
-                    metadata=thread_metadata(opening),
-                )
-                return str(answer["ts"])
-            except DeliveryError as error:
-                if error.uncertain and (ts := await self._finder.opened(place, opening)) is not None:
-                    return ts
-                if error.retry_after is None or error.retry_after > PATIENCE_SECONDS:
-                    raise
-                await asyncio.sleep(error.retry_after)
+        try:
+            answer = await self._api(
+                "chat_postMessage",
+                channel=place.chat,
+                markdown_text=text,
+                unfurl_links=False,
+                metadata=thread_metadata(opening),
+            )
+        except DeliveryError as error:
+            if error.uncertain and (ts := await self._finder.opened(place, opening)) is not None:
+                return ts
+            raise
+        return str(answer["ts"])
 
     async def close_thread(self, route: Route) -> None:
         """See `Channel.close_thread`."""

@@ -115,11 +115,16 @@ Connecting Slack, with Socket Mode (nothing has to reach your machine from outsi
 2. Under “Basic Information”, “App-Level Tokens”, make a token with the scope connections:write.
    It begins with xapp-.
 3. Under “Install App”, install it into the workspace. The “Bot User OAuth Token” begins with xoxb-.
-4. Put both tokens into the environment and the lines under “config” into config.json5, start the gateway,
-   and mention the assistant in a channel that you have invited it to. {COMMAND} help lists what there is."""
+4. Put both tokens into the environment (export SLACK_BOT_TOKEN=… SLACK_APP_TOKEN=…) and the block after that into
+   config.json5 (in ~/.laneway, or where LANEWAY_HOME says), with your ids; if you have that file already, its two
+   keys go into it.
+5. laneway channels test slack     says whether the tokens work and which scopes are missing.
+   laneway start                   then mention the assistant in a channel that you have invited it to.
+                                   {COMMAND} help lists what there is."""
 
 _CONFIG = """\
-  // config.json5
+// config.json5
+{
   channels: {
     slack: {
       botToken: "${SLACK_BOT_TOKEN}",
@@ -129,11 +134,10 @@ _CONFIG = """\
     },
   },
   // You: your member id is in your profile, under “⋮”.
-  owners: ["slack:U0123456789"],"""
+  owners: ["slack:U0123456789"],
+}"""
 
 _AFTER = """\
-`laneway channels test slack` says whether the tokens work and which scopes are missing.
-
 Instead of Socket Mode Slack can call the gateway: mode: "http", signingSecret (from “Basic Information”)
 in place of appToken, Socket Mode off in the app, and https://<your address>/channels/slack/events as the
 request URL of events, interactivity and the slash command. Your proxy passes that path on to port {port}."""

@@ -19,15 +19,17 @@ from telegram import BotCommand, Update, User, WebhookInfo
 from channels.telegram import texts
 from channels.telegram.api import Api
 from channels.telegram.events import KINDS, Events
+from channels.telegram.moves import Moves
 from channels.telegram.pace import Pace
 from channels.telegram.places import Places
 from channels.telegram.polling import CONNECTED, Polling
 from channels.telegram.posts import Posts
-from channels.telegram.reading import Me
+from channels.telegram.reading import NAME, Me
 from channels.telegram.timing import Limits, Timing
 from gateway.channel import DeliveryError, Intake
 from gateway.commands.base import Command
 from gateway.config.channels import TelegramAccount
+from gateway.routes import Route
 from gateway.tasks import TaskSet
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name
@@ -49,7 +51,18 @@ class Account:
         commands: Mapping[str, Command],
         timing: Timing,
         limits: Limits,
+        moves: Mapping[str, str],
     ) -> None:
+        """
+        Args:
+            name: of the account.
+            settings: what it is connected with.
+            intake: gets what comes in.
+            commands: those that people may give.
+            timing: how long things take.
+            limits: how much may be sent.
+            moves: its groups that have got another id (`Intake.moves`).
+        """
         self.state = "connecting"
         """For people: `connected`, or what is wrong."""
         self._name = name
@@ -61,10 +74,16 @@ class Account:
         self._stopping = False
         token = settings.bot_token.get_secret_value() if settings.bot_token else ""
         self._secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
-        self._api = Api(token, settings.api_root, timing)
-        self.places = Places(self._api)
-        self.posts = Posts(name, self._api, Pace(limits), self.places)
-        self._events = Events(name, intake, commands, self.posts, self.places, self._tasks)
+        self._intake = intake
+        self._moves = Moves({int(old): int(now) for old, now in moves.items()}, self._moved)
+        self._api = Api(token, settings.api_root, timing, self._moves)
+        self._places = Places(self._api)
+        self.posts = Posts(name, self._api, Pace(limits), self._places, self._moves)
+        self._events = Events(name, intake, commands, self.posts, self._places, self._moves, self._tasks)
+
+    def may_open(self, route: Route) -> bool:
+        """Whether topics can be opened in a chat, as far as that is known."""
+        return self._places.may_open(self._moves.now(int(route.chat)))
 
     def start(self) -> None:
         """Begins to connect."""
@@ -119,7 +138,7 @@ class Account:
         await self._api.start()
         bot: User = self._api.bot.bot
         self._events.me = Me(bot.id, bot.username or "")
-        self.places.bot, self.places.private_topics = bot.id, bool(bot.has_topics_enabled)
+        self._places.bot, self._places.private_topics = bot.id, bool(bot.has_topics_enabled)
         self._connected = True
         if self._settings.mode == "webhook":
             url = (self._settings.webhook_url or "").rstrip("/") + texts.PATH + self._name
@@ -129,6 +148,9 @@ class Account:
         if webhook.url:
             log.warning("telegram account %s: its webhook is taken away, because it polls", self._name)
             await self._api("delete_webhook")
+
+    async def _moved(self, old: int, now: int) -> None:
+        await self._intake.moved(Route(NAME, self._name, str(old)), str(now))
 
     async def _ask(self, offset: int, seconds: int) -> Sequence[Update]:
         return await self._api.updates(offset, seconds, KINDS)

@@ -2,7 +2,7 @@
 
 A failure says whether the call was done, may have been done, or wasn't; the delivery repeats what was not. Addresses
 hold the bot's token: what the library says is cleaned of it, and its own logging, which shows addresses, is off below
-warnings. A group that has become a supergroup is followed.
+warnings. A group that has become a supergroup is followed (`moves.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from telegram.error import (
 from telegram.ext import ExtBot
 from telegram.request import HTTPXRequest
 
+from channels.telegram.moves import Moves
 from channels.telegram.timing import Timing
 from gateway.channel import DeliveryError
 
@@ -73,8 +74,6 @@ logging.getLogger("telegram.request.BaseRequest").setLevel(logging.CRITICAL)
 # Else the library warns whenever Telegram asks for a pause.
 os.environ.setdefault("PTB_TIMEDELTA", "true")
 
-log = logging.getLogger(__name__)
-
 
 class Api:
     """A client of the Bot API for one bot.
@@ -82,12 +81,13 @@ class Api:
     The library's methods are called by their names: `await api("send_message", chat_id=…)`.
     """
 
-    def __init__(self, token: str, api_root: str | None, timing: Timing) -> None:
+    def __init__(self, token: str, api_root: str | None, timing: Timing, moves: Moves | None = None) -> None:
         """
         Args:
             token: the bot's.
             api_root: another server than Telegram's.
             timing: how long to wait for answers.
+            moves: of its groups; None for who calls no method about a chat.
         """
         root = (api_root or OFFICIAL).rstrip("/")
         self.date = ""
@@ -100,8 +100,7 @@ class Api:
             get_updates_request=self._request(timing, 2),
         )
         self._token = token
-        self._moved: dict[int, int] = {}
-        """Groups that have become supergroups: old id → new id."""
+        self._moves = moves
 
     async def __call__(self, method: str, *, ignore: frozenset[str] = frozenset(), **arguments: Any) -> Any:
         """What a method returns; None for an error whose code is in `ignore`.
@@ -110,16 +109,18 @@ class Api:
             DeliveryError: with whether it may be tried again, and when.
         """
         chat_id: int | None = arguments.get("chat_id")
-        if chat_id in self._moved:
+        if chat_id is not None and self._moves is not None and self._moves.has_left(chat_id):
             if method in _OWN_MESSAGES:
+                if GONE in ignore:
+                    return None
                 raise DeliveryError("the group has become a supergroup", permanent=True, code=GONE)
-            arguments["chat_id"] = self._moved[chat_id]
+            arguments["chat_id"] = self._moves.now(chat_id)
         call: Callable[..., Awaitable[Any]] = getattr(self.bot, method)
         try:
             return await call(**arguments)
         except ChatMigrated as error:
-            if chat_id is not None and chat_id not in self._moved:
-                self.moved(chat_id, error.new_chat_id)
+            if chat_id is not None and self._moves is not None and not self._moves.has_left(chat_id):
+                await self._moves.add(chat_id, error.new_chat_id)
                 return await self(method, ignore=ignore, **arguments)
             raise self._failure(error) from None
         except TelegramError as error:
@@ -168,16 +169,6 @@ class Api:
         if len(content) > limit:
             raise DeliveryError(f"it is larger than {limit // 1024 // 1024} MB", permanent=True)
         return content
-
-    def moved(self, old: int, new: int) -> None:
-        """A group has become a supergroup, which has another id."""
-        if self._moved.get(old) != new:
-            self._moved[old] = new
-            log.warning("the Telegram group %s is now %s: put that into channels.telegram.groups", old, new)
-
-    def place(self, chat_id: int) -> int:
-        """The id under which a chat is to be found now."""
-        return self._moved.get(chat_id, chat_id)
 
     def clean(self, text: object) -> str:
         """A text without the token."""

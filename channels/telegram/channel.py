@@ -62,7 +62,7 @@ class TelegramChannel(Channel):
             drafts=private,
             stream_seconds=self._timing.stream,
             stream_after=0.0 if private else self._timing.quick,
-            threads=account is not None and account.places.may_open(int(route.chat)),
+            threads=account is not None and account.may_open(route),
             cards=policy.live_card,
         )
 
@@ -71,8 +71,9 @@ class TelegramChannel(Channel):
         from channels.telegram.account import Account  # loads Telegram's library, which takes a while
 
         for name, settings in self._settings.items():
+            moves = await intake.moves(NAME, name)
             account = self._accounts[name] = Account(
-                name, settings, intake, self._registry.commands, self._timing, self._limits
+                name, settings, intake, self._registry.commands, self._timing, self._limits, moves
             )
             account.start()
 

@@ -43,11 +43,11 @@ def pieces(text: str) -> list[str]:
 
 
 def content_of(post: Post) -> Content:
-    """A post's messages; marked if it may have arrived already."""
+    """A post's messages; marked if another copy of it may be there."""
     if post.card is not None:
-        return Content((_card(post.card, note=SENT_AGAIN if _in_doubt(post) else ""),), _keyboard(post.card))
+        return Content((_card(post.card, note=SENT_AGAIN if _marked(post) else ""),), _keyboard(post.card))
     text = post.text
-    if _in_doubt(post):
+    if _marked(post):
         text = f"{CUT_OFF if post.streamed else SENT_AGAIN}\n\n{text}"
     messages = tuple(markdown.render(text)) or (Rendered(NOTHING, (), NOTHING),)
     return Content(messages, _markup([[_button(each, each.text) for each in post.buttons]]))
@@ -61,9 +61,13 @@ def entities_of(message: Rendered) -> list[MessageEntity]:
     ]
 
 
-def _in_doubt(post: Post) -> bool:
-    """Whether an earlier try may have arrived, and can't be found: an edit is the same however often it is done."""
-    return post.recovered and post.replaces is None
+def _marked(post: Post) -> bool:
+    """Whether an earlier try may have arrived, and can't be found (spec/channels.md 6).
+
+    An edit is the same however often it is done; one of a message that is marked keeps its mark, because the other copy
+    stays as it is.
+    """
+    return post.copied or (post.recovered and post.replaces is None)
 
 
 def _card(card: Card, note: str) -> Rendered:

@@ -13,6 +13,7 @@ from typing import Any, cast
 from telegram import CallbackQuery, Chat, ChatMember, ChatMemberUpdated, Message, Update
 
 from channels.telegram import reading, texts
+from channels.telegram.moves import Moves
 from channels.telegram.places import Places
 from channels.telegram.posts import Posts
 from channels.telegram.reading import NAME, Me, Sent
@@ -39,6 +40,7 @@ class Events:
         commands: Collection[str],
         posts: Posts,
         places: Places,
+        moves: Moves,
         tasks: TaskSet,
     ) -> None:
         self.me = Me(0, "")
@@ -48,6 +50,7 @@ class Events:
         self._commands = commands
         self._posts = posts
         self._places = places
+        self._moves = moves
         self._tasks = tasks
         self._albums: OrderedDict[str, None] = OrderedDict()
         """Albums whose first message was for the assistant: the mention stands there alone."""
@@ -71,9 +74,9 @@ class Events:
 
     async def _message(self, message: Message) -> None:
         if message.migrate_to_chat_id is not None:
-            self._posts.moved(message.chat.id, message.migrate_to_chat_id)
+            await self._moves.add(message.chat.id, message.migrate_to_chat_id)
         elif message.migrate_from_chat_id is not None:
-            self._posts.moved(message.migrate_from_chat_id, message.chat.id)
+            await self._moves.add(message.migrate_from_chat_id, message.chat.id)
         self._places.seen(message.chat)
         incoming = self._incoming(message)
         if incoming is not None:
@@ -100,7 +103,7 @@ class Events:
             speaker.id,
             speaker.name,
             text,
-            str(message.message_id),
+            self._moves.name(message.chat.id, message.message_id),
             addressed=addressed,
             files=tuple(self._file(each) for each in reading.files_of(message)),
             topics=True,
@@ -117,7 +120,10 @@ class Events:
         return album in self._albums
 
     def _route(self, message: Message) -> Route:
-        return Route(NAME, self._account, str(message.chat.id), reading.thread_of(message))
+        return self._place(message.chat, reading.thread_of(message))
+
+    def _place(self, chat: Chat, thread: str | None) -> Route:
+        return Route(NAME, self._account, str(self._moves.known_as(chat.id)), thread)
 
     def _file(self, sent: Sent) -> RemoteFile:
         async def fetch(limit: int) -> bytes:
@@ -131,7 +137,8 @@ class Events:
         text = reading.text_of(message, self.me)
         if quote := reading.quoted(message, self.me):
             text = f"{quote}\n\n{text}"
-        await self._intake.changed(self._route(message), str(message.message_id), text)
+        number = self._moves.name(message.chat.id, message.message_id)
+        await self._intake.changed(self._route(message), number, text)
 
     def _standing(self, change: ChatMemberUpdated) -> None:
         """The bot was added somewhere, or thrown out, or has got other rights."""
@@ -149,9 +156,10 @@ class Events:
         if message is None or query.data is None or query.id in self._answered:
             return
         thread = reading.thread_of(message) if isinstance(message, Message) else None
+        route = self._place(message.chat, thread)
         accepted = await self._intake.press(
             Press(
-                Route(NAME, self._account, str(message.chat.id), thread),
+                route,
                 _kind(message.chat),
                 str(query.from_user.id),
                 query.from_user.full_name,
@@ -160,7 +168,6 @@ class Events:
             )
         )
         _remember(self._answered, query.id)
-        route = Route(NAME, self._account, str(message.chat.id), thread)
         self._tasks.spawn(self._answer(query.id, route, accepted.reply or ""), "telegram:answer")
 
     async def _answer(self, query_id: str, route: Route, text: str) -> None:

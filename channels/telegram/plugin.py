@@ -16,6 +16,7 @@ from channels.telegram.timing import Limits, Timing
 from gateway.commands.core import core_commands
 from gateway.config import Config
 from gateway.doctor import Finding
+from gateway.http.acknowledge import acknowledge
 from gateway.http.auth import open_to_platforms
 from gateway.plugins import Registry, load_plugins
 
@@ -37,7 +38,7 @@ class TelegramPlugin:
 
         @open_to_platforms
         async def webhook(request: web.Request) -> web.StreamResponse:
-            return await channel.take(request)
+            return await acknowledge(request, await channel.take(request))
 
         registry.channel(channel)
         registry.routes([web.post(texts.PATH + "{account}", webhook)])

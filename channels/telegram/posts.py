@@ -18,6 +18,7 @@ from channels.telegram.api import GONE, NO_PREVIEW, STALE, UNMODIFIED, UNREADABL
 from channels.telegram.content import Content, content_of, entities_of
 from channels.telegram.entities import units
 from channels.telegram.markdown import Rendered
+from channels.telegram.moves import Moves, message_at
 from channels.telegram.pace import Pace
 from channels.telegram.places import Places
 from channels.telegram.stream import Draft, Edits
@@ -33,6 +34,8 @@ ALERT_UNITS = 80
 """An answer that is longer stays until it is closed."""
 TITLE_CHARS = 128
 REMEMBERED = 2_000
+PATIENCE_SECONDS = 10.0
+"""How long a pause may be for which a topic that has just been opened waits for its first message."""
 AGAIN = Rendered(content.SENT_AGAIN, (), content.SENT_AGAIN)
 COUNTED = frozenset(("send_message", "edit_message_text"))
 """What has to keep the pace."""
@@ -43,11 +46,12 @@ Shown = tuple[Rendered, InlineKeyboardMarkup | None]
 class Posts:
     """Sends for one bot."""
 
-    def __init__(self, account: str, api: Api, pace: Pace, places: Places) -> None:
+    def __init__(self, account: str, api: Api, pace: Pace, places: Places, moves: Moves) -> None:
         self._account = account
         self._api = api
         self._pace = pace
         self._places = places
+        self._moves = moves
         self._ready: set[Route] = set()
         """Routes whose next post has waited its turn."""
         self._shown: OrderedDict[tuple[str, str], Shown] = OrderedDict()
@@ -103,8 +107,9 @@ class Posts:
     ) -> str:
         more = {"reply_markup": keyboard, "disable_notification": quiet or None, "link_preview_options": NO_PREVIEW}
         sent: Message = await self._readable("send_message", route, message, **more)
-        self._remember(route, str(sent.message_id), message, keyboard)
-        return str(sent.message_id)
+        message_id = self._moves.name(sent.chat.id, sent.message_id)
+        self._remember(route, message_id, message, keyboard)
+        return message_id
 
     async def _replace(self, post: Post, message_id: str) -> str:
         made = content_of(post)
@@ -127,7 +132,7 @@ class Posts:
                 "edit_message_text",
                 route,
                 message,
-                message_id=int(message_id),
+                **message_at(route, message_id),
                 reply_markup=keyboard,
                 link_preview_options=NO_PREVIEW,
             )
@@ -138,7 +143,7 @@ class Posts:
 
     async def _readable(self, method: str, route: Route, message: Rendered, **more: Any) -> Any:
         """Calls a method with a text; one that Telegram can't read is sent as it was written, once."""
-        where = {**self._where(route), **more} if method != "edit_message_text" else {"chat_id": _chat(route), **more}
+        where = {**self._where(route), **more} if method != "edit_message_text" else more
         try:
             return await self._call(method, **where, text=message.text, entities=entities_of(message))
         except DeliveryError as error:
@@ -154,9 +159,7 @@ class Posts:
 
     async def _delete(self, route: Route, message_id: str) -> None:
         try:
-            await self._call(
-                "delete_message", chat_id=_chat(route), message_id=int(message_id), ignore=frozenset((GONE,))
-            )
+            await self._call("delete_message", **message_at(route, message_id), ignore=frozenset((GONE,)))
         except DeliveryError as error:
             raise _certain(error) from error
 
@@ -200,7 +203,7 @@ class Posts:
     async def mark(self, route: Route, message_id: str, mark: Mark) -> None:
         """One reaction on a person's message, in the place of an earlier one."""
         emoji = [REACTIONS[mark]] if mark in REACTIONS else []
-        await self._call("set_message_reaction", chat_id=_chat(route), message_id=int(message_id), reaction=emoji)
+        await self._call("set_message_reaction", **message_at(route, message_id), reaction=emoji)
 
     async def answer(self, query_id: str, route: Route, text: str) -> None:
         """Answers a button that was pressed; what is too long for that is posted on its route."""
@@ -219,20 +222,36 @@ class Posts:
     async def open_thread(self, opening: Opening) -> Route:
         """See `Channel.open_thread`. Whether it was opened before can't be asked: another one says so."""
         chat_id = _chat(opening.route)
-        await self._places.check(self._api.place(chat_id))
+        await self._places.check(self._moves.now(chat_id))
         ending = content.OPENED_AGAIN if opening.recovered else ""
         title = capped(markdown.cleaned(opening.title), TITLE_CHARS - len(ending)) + ending
-        topic: ForumTopic = await self._call("create_forum_topic", chat_id=chat_id, name=title)
+        try:
+            topic: ForumTopic = await self._call("create_forum_topic", chat_id=chat_id, name=title)
+        except DeliveryError as error:
+            if error.uncertain and opening.recovered:
+                raise DeliveryError(f"{error}; it may have been opened twice", permanent=True) from error
+            raise
         route = Route(opening.route.channel, self._account, opening.route.chat, str(topic.message_thread_id))
         try:
             for message in markdown.render(opening.text):
-                await self._pace.turn(self._place(route))
-                await self._send_one(route, message)
+                await self._send_in_turn(route, message)
         except DeliveryError as error:
             if not error.uncertain:
                 await self.close_thread(route)
                 raise
         return route
+
+    async def _send_in_turn(self, route: Route, message: Rendered) -> None:
+        """Sends a message outside of the outbox; a pause that Telegram asks for is waited out, if it isn't long."""
+        while True:
+            await self._pace.turn(self._place(route))
+            try:
+                await self._send_one(route, message)
+            except DeliveryError as error:
+                if error.retry_after is None or error.retry_after > PATIENCE_SECONDS:
+                    raise
+            else:
+                return
 
     async def close_thread(self, route: Route) -> None:
         """See `Channel.close_thread`: deletes the topic, or closes it where the bot may not delete."""
@@ -245,15 +264,11 @@ class Posts:
         """See `Api.fetch`."""
         return await self._api.fetch(file_id, limit)
 
-    def moved(self, old: int, new: int) -> None:
-        """A group has become a supergroup."""
-        self._api.moved(old, new)
-
     # ---- calls ----
 
     async def _call(self, method: str, **arguments: Any) -> Any:
         """One call; a pause that Telegram asks for holds up this chat alone."""
-        chat_id = self._api.place(arguments["chat_id"]) if "chat_id" in arguments else 0
+        chat_id = self._moves.now(arguments["chat_id"]) if "chat_id" in arguments else 0
         counted = method in COUNTED
         if counted:
             self._pace.goes(chat_id)
@@ -275,7 +290,7 @@ class Posts:
             self._shown.popitem(last=False)
 
     def _place(self, route: Route) -> int:
-        return self._api.place(_chat(route))
+        return self._moves.now(_chat(route))
 
     def _where(self, route: Route) -> dict[str, int | None]:
         return {"chat_id": _chat(route), "message_thread_id": int(route.thread) if route.thread else None}

@@ -45,22 +45,26 @@ Connecting Telegram, by long polling (nothing has to reach your machine from out
 
    and answer its two questions: a name that people see, and a user name that ends in `bot`.
    It answers with the token, which looks like 123456789:AAE….
-2. Put the token into the environment as TELEGRAM_BOT_TOKEN and the lines under “config” into config.json5.
-   Start the gateway, and write something to your bot: it answers with a pairing code and tells you what to
-   type. `laneway pairing list` then shows your id; put it under `owners` as telegram:<id>.
-3. `laneway channels test telegram` says whether the token works and what the bot may read."""
+2. Put the token into the environment (export TELEGRAM_BOT_TOKEN=…) and the block below into config.json5
+   (in ~/.laneway, or where LANEWAY_HOME says); if you have that file already, its key goes into it.
+3. laneway channels test telegram  says whether the token works and what the bot may read.
+   laneway start                   then write something to your bot: it answers with a pairing code and tells
+                                   you what to type.
+4. `laneway pairing list` now shows your id. Put it under `owners` as telegram:<id>, and laneway reload."""
 
 _CONFIG = """\
-  // config.json5
+// config.json5
+{
   channels: {
     telegram: {
       botToken: "${TELEGRAM_BOT_TOKEN}",
-      // The groups in which it answers. A supergroup's id begins with -100.
-      groups: { "-1001234567890": {} },
+      // The groups in which it answers, by their ids.
+      // groups: { "-1001234567890": {} },
     },
   },
-  // You: with this your messages need no pairing.
-  owners: ["telegram:123456789"],"""
+  // You, once you know your id: the assistant trusts you then.
+  // owners: ["telegram:123456789"],
+}"""
 
 _GROUPS = """\
 Groups: add the bot while the gateway runs; its log names the group's id, which goes under `groups`. (A link to one of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -165,9 +165,18 @@ class Policy:
             account.live_card is not False,
         )
 
-    def mention_needed(self, chat: str) -> bool:
-        """Whether a message in this group must be addressed to the assistant."""
-        own = self.groups[chat].require_mention if chat in self.groups else None
+    def settings_of(self, names: Iterable[str]) -> GroupSettings | None:
+        """What is said of a group; None: nothing.
+
+        Args:
+            names: its ids; the first that is listed counts.
+        """
+        return next((self.groups[name] for name in names if name in self.groups), None)
+
+    def mention_needed(self, names: Iterable[str]) -> bool:
+        """Whether a message in this group must be addressed to the assistant; the argument is that of `settings_of`."""
+        settings = self.settings_of(names)
+        own = settings.require_mention if settings else None
         return self.require_mention if own is None else own
 
 

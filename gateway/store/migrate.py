@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from gateway.store.database import StoreError
 from gateway.store.sqlite import connect, explain
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration that this program knows; a test compares it with the files."""
 
 _SCRIPTS = Path(__file__).parent / "migrations"

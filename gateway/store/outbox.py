@@ -59,6 +59,8 @@ class Post:
     """It has been shown on its platform while it was being written."""
     recovered: bool
     """A try may have arrived without our knowing."""
+    copied: bool
+    """Such a try was followed by another one, which was delivered: the platform may show both."""
     trace: str | None
     """The span that has written it."""
     created_at: int

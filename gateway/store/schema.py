@@ -28,6 +28,7 @@ from gateway.store.columns import metadata as metadata
 from gateway.store.schema_mcp import mcp_tools as mcp_tools
 from gateway.store.schema_platforms import buttons as buttons
 from gateway.store.schema_platforms import cards as cards
+from gateway.store.schema_platforms import moved_chats as moved_chats
 from gateway.store.schema_platforms import openings as openings
 from gateway.store.schema_platforms import people as people
 from gateway.store.schema_platforms import threads as threads
@@ -324,6 +325,7 @@ outbox = Table(
     Column("platform_id", Text),
     _flag("streamed"),
     _flag("recovered"),
+    _flag("copied"),
     Column("trace", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("delivered_at", BigInteger),

@@ -77,3 +77,14 @@ openings = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 """Threads that are being opened: a crash in between must not open a second one."""
+
+moved_chats = Table(
+    "moved_chats",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("chat", Text, primary_key=True),
+    Column("now", Text, nullable=False),
+    Column("moved_at", BigInteger, nullable=False),
+)
+"""Chats that their platform knows by another id than the one that is stored everywhere else."""

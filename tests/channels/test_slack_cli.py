@@ -95,11 +95,11 @@ async def test_the_printed_manifest_works_as_pasted(tmp_path: Path) -> None:
 
 
 async def test_the_printed_configuration_is_valid(tmp_path: Path) -> None:
-    """Issue: … and the lines for config.json5 beside it."""
+    """Issue: … and the config.json5 beside it."""
     home = Home(tmp_path, {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"})
     printed = await asyncio.to_thread(home.run, "channels", "setup", "slack", "--only", "config")
     home.state.mkdir()
-    (home.state / "config.json5").write_text("{\n" + printed.out + "\n}")
+    (home.state / "config.json5").write_text(printed.out)
     shown = await asyncio.to_thread(home.run, "config", "show", "--json")
     assert shown.code == 0, shown.err
     assert "C0123456789" in shown.out and "xoxb-1" not in shown.out

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.standins.slack import Fault
 from tests.support.model_script import Call, calls, say
 from tests.support.pilot import REPORT
 from tests.support.slack_gateway import GENERAL, slack_room
 from tests.support.slack_picture import picture
+from tests.support.whole_story import AT_WORK, LABELS, reports, whole_story
+
+LOST = Fault(drop=True, applied=True)
 
 
 async def test_a_mention_is_answered_in_its_thread(tmp_path: Path) -> None:
@@ -73,6 +77,41 @@ async def test_sub_agents_are_on_one_card_and_report_into_the_thread_that_asked(
         assert [run["outcome"] for run in await p.runs()] == ["stopped", "ok"]
         assert len([each for each in ws.posts(GENERAL, asked) if "Sub-agents" in ws.view(each)]) == 1
         assert all(each.root == asked for each in ws.posts())
+
+
+async def test_the_whole_story_while_everything_is_in_trouble(tmp_path: Path) -> None:
+    """Issue: … in every trouble of Slack's: events that come again, 429, 502, lost answers, a socket that drops.
+
+    `test_slack_crash` has the same with deaths.
+    """
+    async with slack_room(tmp_path) as room:
+        ws = room.ws
+        whole_story(room.p)
+        ws.twist("duplicate", "deaf")
+        ws.next("chat.postMessage", Fault(status=429, retry_after=1), Fault(status=502), LOST, Fault(status=502))
+        asked = await room.asks("spawn")
+        await ws.wait_message(AT_WORK, thread=asked)
+        opened = await ws.wait_message("🧵 ")
+        card = await ws.wait_message(r"Sub-agents · 3 active", thread=asked)
+        await ws.drop_sockets()
+        await ws.wait_connected(2)  # a press comes once
+        await room.ann.presses(GENERAL, card.ts, 2)  # Stop and Log of `count`, then those of `hang`
+        await ws.wait_message("Stop requested for hang", thread=asked)
+        ws.twist("deaf")
+        await room.ann.says(GENERAL, "to the left", thread=opened.ts)
+        await ws.wait_delivered()
+        ws.next("chat.postMessage", LOST, Fault(status=429, retry_after=1))
+        for gate in LABELS:
+            room.p.model.release(gate)
+        await ws.wait_message("dug for ann: to the left", thread=opened.ts)
+        await ws.wait_message("all done", thread=asked)
+        await room.settled(asked)
+        assert reports(ws.texts(GENERAL, asked)) == sorted(LABELS)
+        assert {run["label"]: run["outcome"] for run in await room.p.runs()}["hang"] == "stopped"
+        shown = [(each.root, ws.view(each)) for each in ws.posts()]
+        assert len(shown) == len(set(shown)), shown
+        assert {root for root, _ in shown} == {asked, opened.ts}
+        assert len([view for _, view in shown if "Sub-agents" in view]) == 1
 
 
 async def test_the_picture_of_the_docs_is_what_is_shown() -> None:

@@ -225,20 +225,6 @@ async def test_6_out_of_a_group_and_out_of_a_topic(tmp_path: Path) -> None:
         await room.tg.allow("(thread|message to react) not found")
 
 
-async def test_a_group_that_has_become_a_supergroup_is_followed(tmp_path: Path) -> None:
-    """`migrate_to_chat_id`: what is on its way to a group goes to the supergroup that it has become."""
-    async with telegram_room(tmp_path) as room:
-        group = await room.tg.group("Small", room.ann, room.bob, kind="group")
-        await room.p.restart(channels={"telegram": {"groups": {str(group.id): {}}}})
-        room.p.on(reply=say("here I am", hold="model"), role="main", user="where")
-        await room.ann.say("where are you?", group, mention=True)
-        await room.p.wait_asked(lambda seen: "where" in seen.last_user)
-        big = await room.ann.upgrade(group)
-        room.p.model.release("model")
-        await room.reads(big, "here I am")
-        await room.settled(room.key(group))
-
-
 # ---------------------------------------------------------------------- flood limits
 
 

@@ -175,12 +175,20 @@ async def test_7_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_7_the_walk_through_works_as_pasted() -> None:
-    """Issue, part 7: the lines for config.json5 are valid, the commands are BotFather's form of this gateway's."""
+    """Issue, part 7: the config.json5 is valid, the commands are BotFather's form of this gateway's.
+
+    As it is pasted it lets in nobody's ids; with the ids that were made up in it, it is valid too.
+    """
     parts = plugin.setup(Config())
-    pasted = pyjson5.decode("{" + parts["config"].replace("${TELEGRAM_BOT_TOKEN}", "1:x") + "}")
-    settings = Config.model_validate(pasted)
-    assert list(settings.channels.telegram_accounts()) == ["default"]
-    assert settings.owners
+    text = parts["config"].replace("${TELEGRAM_BOT_TOKEN}", "1:x")
+    pasted = Config.model_validate(pyjson5.decode(text))
+    [account] = pasted.channels.telegram_accounts().values()
+    assert (account.groups, pasted.owners) == (None, ())
+    whole = Config.model_validate(
+        pyjson5.decode(text.replace("// groups:", "groups:").replace("// owners:", "owners:"))
+    )
+    [account] = whole.channels.telegram_accounts().values()
+    assert account.groups and whole.owners
     assert "/newbot" in parts["steps"]
     assert "/setprivacy" in parts["groups"]
     listed = parts["commands"].rpartition("\n\n")[2].splitlines()

@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from channels.telegram.content import SENT_AGAIN
 from channels.telegram.timing import Limits as Paced
 from tests.standins.telegram import Fault, Limits, Seen
 from tests.support.model_script import Call, calls, say
@@ -121,7 +124,45 @@ async def test_an_approval_can_be_given_by_a_button(tmp_path: Path) -> None:
         await room.settled(KEY)
 
 
+async def test_6_a_question_that_was_sent_again_stays_marked_when_it_is_answered(tmp_path: Path) -> None:
+    """Channels 6: sent again once, marked as recovered; its other copy isn't edited."""
+    config = {"tools": {"exec": {"ask": "always"}}}
+    async with telegram_room(tmp_path, config=config) as room:
+        room.p.on(reply=calls(Call("exec", {"command": "echo hi"})), role="main", turn_step=1)
+        room.p.on(reply=say("done"), role="main", turn_step=2)
+        await room.tg.next("sendMessage", Fault.dropped(applied=True))
+        await room.ann.say("run it")
+        asked = await room.tg.wait_message(lambda m: bool(m.buttons) and m.text.startswith(SENT_AGAIN), chat=room.ann)
+        await room.ann.press(asked, asked.buttons[0][0])
+        await room.reads(room.ann, "done")
+        await room.settled(KEY)
+        other, edited, _ = await room.tg.messages(room.ann, bot=True)
+        assert other.buttons and not other.text.startswith(SENT_AGAIN)
+        assert not edited.buttons and edited.text.startswith(SENT_AGAIN)
+
+
 # ---------------------------------------------------------------------- cards
+
+
+async def test_6_a_card_that_was_sent_again_stays_marked(tmp_path: Path) -> None:
+    """Channels 6: sent again once, marked as recovered: through edits and a restart, as its other copy stays."""
+    async with telegram_room(tmp_path) as room:
+        room.p.on(reply=calls(Call("sessions_spawn", {"task": "hang"})), role="main", user="spawn", turn_step=1)
+        room.p.on(reply=say("At work.", hold="answer"), role="main", user="spawn", turn_step=2)
+        room.p.on(reply=say("late", hold="child"), role="child")
+        room.p.on(reply=say("reported"), role="main", user=REPORT)
+        await room.tg.next("sendMessage", Fault.dropped(applied=True))
+        await room.ann.say("spawn", room.forum, mention=True)
+        await room.tg.wait_message(lambda m: m.text.startswith(SENT_AGAIN) and bool(m.buttons), chat=room.forum)
+        room.p.model.release("answer")
+        await room.reads(room.forum, "At work.")
+        await room.p.restart()
+        room.p.model.release("child")
+        await room.reads(room.forum, "all done")
+        await room.settled(room.key(room.forum))
+        cards = [text for text in await room.texts(room.forum) if "Sub-agents" in text]
+        assert [text.startswith(SENT_AGAIN) for text in cards] == [False, True]
+        assert "1 active" in cards[0] and "all done" in cards[1]
 
 
 async def test_7_labels_mean_nothing_on_a_card(tmp_path: Path) -> None:
@@ -137,6 +178,27 @@ async def test_7_labels_mean_nothing_on_a_card(tmp_path: Path) -> None:
         room.p.model.release("child")
         await room.reads(room.forum, "all done")
         await room.settled(room.key(room.forum))
+
+
+async def test_7_a_card_that_was_deleted_is_posted_once_more(tmp_path: Path) -> None:
+    """Channels 7: one message in the thread, edited in place, also after somebody has deleted it."""
+    async with telegram_room(tmp_path) as room:
+        tasks = ("one", "two")
+        spawns(room, *({"task": task, "label": task} for task in tasks))
+        for task in tasks:
+            room.p.on(reply=say("finished", hold=task), role="child", user=task)
+        room.p.on(reply=say("reported"), role="main", user=REPORT)
+        await room.ann.say("spawn", room.forum, mention=True)
+        card = await carded(room)
+        await room.p.wait_asked(lambda seen: seen.role == "child", count=2)
+        await room.tg.allow("message to edit not found")
+        await room.ann.delete(card)
+        room.p.model.release("one")
+        await room.reads(room.forum, "1 active")
+        room.p.model.release("two")
+        await room.reads(room.forum, "all done")
+        await room.settled(room.key(room.forum))
+        assert len([text for text in await room.texts(room.forum) if "Sub-agents" in text]) == 1
 
 
 async def test_7_no_card_where_it_is_off(tmp_path: Path) -> None:
@@ -248,6 +310,39 @@ async def test_a_topic_that_was_opened_in_vain_is_taken_away(tmp_path: Path) -> 
         await room.reads(room.forum, "at work")
         await room.settled(room.key(room.forum))
         assert len(await room.tg.topics(room.forum)) == len(await room.p.runs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [(Fault.flood(1), "scout"), (Fault.server_error(502), "scout (opened again)")],
+    ids=["429", "502"],
+)
+async def test_6_a_topic_that_can_t_be_opened_at_once_is_waited_for(tmp_path: Path, fault: Fault, name: str) -> None:
+    """Channels 6: Retry-After and backoff; what may have been done is done once more, marked."""
+    async with telegram_room(tmp_path) as room:
+        spawns(room, {"task": "look", "label": "scout", "thread": True})
+        room.p.on(reply=say("found it"), role="child")
+        room.p.on(reply=say("reported"), role="main", user=REPORT)
+        await room.tg.next("createForumTopic", fault)
+        await room.ann.say("spawn", room.forum, mention=True)
+        await room.reads(room.forum, "found it")
+        await room.settled(room.key(room.forum))
+        assert [topic["name"] for topic in await room.tg.topics(room.forum)] == [name]
+
+
+async def test_6_a_topic_that_was_in_doubt_twice_is_opened_no_third_time(tmp_path: Path) -> None:
+    """Architecture: at most once more; the spawn says so."""
+    async with telegram_room(tmp_path) as room:
+        thread = calls(Call("sessions_spawn", {"task": "look", "label": "scout", "thread": True}))
+        room.p.on(reply=thread, role="main", user="spawn", turn_step=1)
+        room.p.on(lambda seen: say(f"it said: {seen.results[-1]}"), role="main", user="spawn", turn_step=2)
+        await room.tg.next("createForumTopic", Fault.dropped(applied=True), times=2)
+        await room.ann.say("spawn", room.forum, mention=True)
+        await room.reads(room.forum, "may have been opened twice")
+        await room.settled(room.key(room.forum))
+        names = [topic["name"] for topic in await room.tg.topics(room.forum)]
+        assert names == ["scout", "scout (opened again)"]
+        assert await room.p.runs() == []
 
 
 async def test_a_topic_whose_task_can_t_be_posted_is_taken_away(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The channels behind `Harness`: Slack by socket and by HTTP, Telegram by polling and by webhook, the terminal."""
+"""The channels behind `Harness`: Slack by socket and HTTP, Telegram by polling and webhook, terminal, web chat."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from gateway.routes import Route
 from tests.standins.slack import Fault as SlackFault
 from tests.standins.slack import Options
 from tests.standins.telegram import Fault, Person, Seen
+from tests.support import web_person
 from tests.support.harness import FOLLOWUP, Harness, Place
-from tests.support.pilot import KEY, merged, pilot
+from tests.support.pilot import KEY, Pilot, merged, pilot
 from tests.support.slack_gateway import GENERAL, SlackRoom, slack_room
 from tests.support.telegram_gateway import SECRET, TelegramRoom, telegram_room
 
@@ -194,6 +197,38 @@ class TerminalHarness(Harness):
         return "".join(str(each.data["text"]) for each in self.p.events if each.type in ("snapshot", "delta"))
 
 
+class WebHarness(TerminalHarness):
+    """The web chat: `one` and `two` are conversations of an operator, `private` is Bob's, who may chat."""
+
+    channel = "web"
+
+    def __init__(self, p: Pilot, me: web_person.Person, bob: web_person.Person) -> None:
+        super().__init__(p)
+        self._me = me
+        self._bob = bob
+
+    async def _send(self) -> None:
+        place, text, key = self._last
+        answer = await self._page(place).post(f"/web/chat/{self.key(place)}/messages", {"id": key, "text": text})
+        assert answer.status in (200, 202), answer.text
+        if answer.json["reply"] and (place, answer.json["reply"]) not in self._replies:
+            self._replies.append((place, answer.json["reply"]))
+
+    def route(self, place: Place) -> Route:
+        return Route("web", "default", self.key(place))
+
+    def key(self, place: Place) -> str:
+        return web_person.BOB if place == "private" else f"agent:main:{place}"
+
+    async def send_file(self, place: Place, name: str, content: bytes) -> None:
+        page, key = self._page(place), self.key(place)
+        kept = await page.ask("POST", f"/web/chat/{key}/files?name={name}", data=content)
+        assert (await page.send("look", key, files=[kept.json["file"]])).status == 202
+
+    def _page(self, place: Place) -> web_person.Person:
+        return self._bob if place == "private" else self._me
+
+
 # ---------------------------------------------------------------------- their ways in
 
 
@@ -247,10 +282,19 @@ async def terminal(folder: Path) -> AsyncGenerator[Harness]:
         yield TerminalHarness(p)
 
 
+@asynccontextmanager
+async def web(folder: Path) -> AsyncGenerator[Harness]:
+    """The web chat."""
+    async with pilot(folder, config=merged(FOLLOWUP, {})) as p, aiohttp.ClientSession() as http:
+        me, bob = await web_person.person(p, http), await web_person.person(p, http, "chat", "Bob")
+        yield WebHarness(p, me, bob)
+
+
 HARNESSES: Mapping[str, Enter] = {
     "slack-socket": slack_socket,
     "slack-http": slack_http,
     "telegram-polling": telegram_polling,
     "telegram-webhook": telegram_webhook,
     "terminal": terminal,
+    "web": web,
 }

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -266,6 +267,15 @@ class Start(Protocol):
     """How a gateway comes to life: `start`, or by way of something that has done the imports."""
 
     async def __call__(self, site: Site, env: Mapping[str, str] | None = None) -> Life: ...
+
+
+@contextmanager
+def reserved_port() -> Generator[int]:
+    """A port for one gateway after the other: nobody else is given it, and listening on it is left to them."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield int(kept.getsockname()[1])
 
 
 @asynccontextmanager

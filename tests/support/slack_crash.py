@@ -50,15 +50,21 @@ def rules(server: ScriptedModelServer) -> None:
     server.on(lambda seen: say(f"heard: {seen.last_user}", chunk_delay=0.12), role="main")
 
 
-def slack_settings(about: Mapping[str, Any], api_url: str, channel: str, owner: str) -> dict[str, Any]:
-    """The configuration of a gateway that answers in one channel."""
+def slack_settings(
+    about: Mapping[str, Any], api_url: str, channel: str, owner: str, port: int | None
+) -> dict[str, Any]:
+    """The configuration of a gateway that answers in one channel, over a socket or, called by Slack, on a port."""
     account: dict[str, Any] = {
         "botToken": about["bot_token"],
-        "appToken": about["app_token"],
         "apiUrl": api_url.rstrip("/"),
         "groups": {channel: {}},
     }
-    return {"channels": {"slack": account}, "owners": [f"slack:{owner}"]}
+    whole: dict[str, Any] = {"channels": {"slack": account}, "owners": [f"slack:{owner}"]}
+    if port is None:
+        account["appToken"] = about["app_token"]
+        return whole
+    account |= {"mode": "http", "signingSecret": about["signing_secret"]}
+    return {"gateway": {"port": port, "drainSeconds": 20}, **whole}
 
 
 @dataclass

@@ -87,9 +87,9 @@ def answer(parts: Parts, *, query: str) -> Json | None:
     return parts.world.queries[query].answer
 
 
-def calls(parts: Parts) -> list[Json]:
-    """All calls."""
-    return [call.to_json() for call in parts.calls.calls]
+def calls(parts: Parts, *, method: str | None) -> list[Json]:
+    """All calls, or those of one method."""
+    return [call.to_json() for call in parts.calls.calls if method in (None, call.method)]
 
 
 def faults(parts: Parts) -> list[str]:

@@ -210,7 +210,7 @@ class Driver(ABC):
 
     async def calls(self, method: str | None = None) -> list[Called]:
         """All calls, or those of one method."""
-        return [Called(**call) for call in await self.do("calls") if method in (None, call["method"])]
+        return [Called(**call) for call in await self.do("calls", method=method)]
 
     async def taken(self) -> list[int]:
         """Ids of the updates that the bot has confirmed."""
