@@ -21,7 +21,7 @@ from gateway.http.json import Body, answer, read_body
 from gateway.http.runs import read_transcript
 from gateway.http.sessions import messages_json
 from gateway.jobs.owner import JobRefused
-from gateway.store import inbox, rows, runs, sessions, transcript
+from gateway.store import inbox, rows, runs, sessions, standing, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.schema import runs as runs_table
@@ -68,9 +68,9 @@ class Nothing(Body):
 
 
 def cards(view: View, tx: Transaction, found: Sequence[Run]) -> list[CardView]:
-    """Runs as cards."""
+    """Runs as cards, as they stand."""
     least = min((run.depth for run in found), default=0)
-    return [_card(view, tx, run, run.depth - least) for run in found]
+    return [_card(view, tx, run, run.depth - least) for run in standing.now(tx, found)]
 
 
 def _card(view: View, tx: Transaction, run: Run, depth: int) -> CardView:
@@ -121,7 +121,7 @@ async def load_log(view: View) -> Mapping[str, Any]:
     """The last messages of a run."""
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        run = view.eyes.run(tx, view.need("id"))
+        run = standing.of(tx, view.eyes.run(tx, view.need("id")))
         if sessions.find(tx, run.session_id) is None:
             found = read_log(run)
         else:

@@ -16,7 +16,7 @@ from channels.web.render import path_part
 from channels.web.site import Fragment, Page, View
 from gateway import approvals
 from gateway.routes import Route
-from gateway.store import inbox, outbox, rows, sessions
+from gateway.store import inbox, outbox, rows, sessions, standing
 from gateway.store.database import Transaction
 from gateway.store.runs import Run, Status
 from gateway.store.schema import inbox as inbox_table
@@ -64,7 +64,7 @@ async def load_active(view: View) -> Mapping[str, Any]:
     """Turns and runs at work."""
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        statement = _RUNS.where(runs_table.c.status == Status.RUNNING, view.eyes.runs())
+        statement = _RUNS.where(standing.has(Status.RUNNING), view.eyes.runs())
         found = [Run(*row) for row in tx.execute(statement.order_by(runs_table.c.number).limit(MOST))]
         return {"turns": _turns(tx, view), "cards": agents.cards(view, tx, found)}
 
@@ -174,8 +174,8 @@ def _why(tx: Transaction, view: View, session: Session) -> str:
 
 
 def _runs(tx: Transaction, view: View) -> list[Waiting]:
-    statement = _RUNS.where(runs_table.c.status != Status.RUNNING, view.eyes.runs())
-    found = [Run(*row) for row in tx.execute(statement.order_by(runs_table.c.number).limit(MOST))]
+    statement = _RUNS.where(standing.STATUS != Status.RUNNING, view.eyes.runs())
+    found = standing.now(tx, [Run(*row) for row in tx.execute(statement.order_by(runs_table.c.number).limit(MOST))])
     return [
         Waiting(
             f"w-{run.id}",

@@ -15,7 +15,7 @@ from channels.web.site import Fragment, Page, View
 from gateway.agent.budgets import budgets
 from gateway.http.runs import read_transcript
 from gateway.http.sessions import messages_json
-from gateway.store import inbox, rows, runs, sessions
+from gateway.store import inbox, rows, runs, sessions, standing
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run
 from gateway.store.schema import messages as table
@@ -50,7 +50,7 @@ async def load_head(view: View) -> Mapping[str, Any]:
     """State, actions and result."""
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        run = view.eyes.run(tx, view.need("id"))
+        run = standing.of(tx, view.eyes.run(tx, view.need("id")))
         [card] = agents.cards(view, tx, [run])
         kind = view.gateway.registry.job_kinds.get(run.kind)
         return {
