@@ -15,6 +15,7 @@ from channels.web import agents, conversations, words
 from channels.web.render import path_part
 from channels.web.site import Fragment, Page, View
 from gateway import approvals
+from gateway.jobs import reason
 from gateway.routes import Route
 from gateway.store import inbox, outbox, rows, sessions, standing
 from gateway.store.database import Transaction
@@ -170,7 +171,7 @@ def _why(tx: Transaction, view: View, session: Session) -> str:
     lane = view.gateway.lanes.stats(tx).get(session.lane)
     if lane is not None and lane.running >= lane.cap:
         return f"its lane `{session.lane}` is full: {lane.running} of {lane.cap}"
-    return "about to begin"
+    return words.reason(reason.alone(tx, session.id, view.gateway.lanes))
 
 
 def _runs(tx: Transaction, view: View) -> list[Waiting]:

@@ -117,6 +117,12 @@ class Lanes(Protocol):
         ...
 
     @property
+    def alone(self) -> str | None:
+        """The session that all others wait for, whatever their lanes (`resume_alone`); None: there is none, or other
+        processes go on meanwhile."""
+        ...
+
+    @property
     def draining(self) -> bool:
         """The process is about to stop."""
         ...

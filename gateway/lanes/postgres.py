@@ -200,6 +200,11 @@ class PostgresLanes:
         return self._draining or self._only not in (None, session_id)
 
     @property
+    def alone(self) -> str | None:
+        """See `Lanes.alone`: here it keeps one process to itself."""
+        return None
+
+    @property
     def draining(self) -> bool:
         """The process is about to stop."""
         return self._draining

@@ -9,7 +9,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from channels.web import render
 from channels.web.room import search
 from tests.support.model_script import Call, call, calls, say
 from tests.support.pilot import Pilot, pilot
@@ -185,15 +184,6 @@ async def test_an_archived_run_is_read_and_found_in_its_file(tmp_path: Path, htt
         assert page.text.count('class="bar b-model"') == 2
         listed = await who.get("/web/runs?q=The+folder+HOLDS")
         assert run in listed.text
-
-
-async def test_what_is_stuck_comes_with_the_next_command() -> None:
-    wedged = {"queue": "shell", "text": "3 wait in the queue shell and nothing runs", "command": "laneway worker"}
-    divergent = {"name": "noop", "text": "40 noop jobs came", "command": "laneway jobs list --name noop"}
-    html = flat(await render.render("jobs_stuck.html", {"stats": {"wedged": [wedged], "divergent": [divergent]}}))
-    assert "Wedged: 3 wait in the queue shell and nothing runs. Next: laneway worker" in html
-    assert "Divergent: 40 noop jobs came. Next: laneway jobs list --name noop" in html
-    assert await render.render("jobs_stuck.html", {"stats": {"wedged": [], "divergent": []}}) == ""
 
 
 async def test_sessions_and_their_transcripts(tmp_path: Path, http: aiohttp.ClientSession) -> None:
