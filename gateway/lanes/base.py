@@ -18,6 +18,17 @@ RESUMED = -1
 """Priority of a session that has been at work before: it goes before those that have never started."""
 FRESH = 0
 
+
+def place(started: bool, priority: int) -> int:
+    """The priority of a session in its lane: what is urgent first, what was at work before what is new.
+
+    Args:
+        started: it has been at work before.
+        priority: of its run; lower goes first.
+    """
+    return (RESUMED if started else FRESH) + 2 * priority
+
+
 Activate = Callable[[str], Awaitable[None]]
 """Works on the session with this id until nothing is left to do for it."""
 
