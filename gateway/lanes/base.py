@@ -115,8 +115,8 @@ class Lanes(Protocol):
         """The sessions that have something to do and that nobody has been asked for."""
         ...
 
-    def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
-        """Frees the slots of a process that is dead; returns (id, lane) of the sessions that it was asked for."""
+    def give_up(self, tx: Transaction, worker_id: str) -> list[str]:
+        """Frees the slots of a process that is dead; returns the ids of the sessions that it was asked for."""
         ...
 
     def tidy(self, tx: Transaction) -> None:

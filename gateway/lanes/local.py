@@ -174,7 +174,7 @@ class LocalLanes:
         """See `Lanes.unasked`."""
         return [each for each in sessions.unfinished(tx) if not self.is_running(each.id)]
 
-    def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
+    def give_up(self, tx: Transaction, worker_id: str) -> list[str]:
         """See `Lanes.give_up`: the slots have gone with their process."""
         return []
 

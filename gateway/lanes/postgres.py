@@ -148,11 +148,11 @@ class PostgresLanes:
         queue.remove(_raw(tx), [item.id for item in queue.picked_by_nobody(_raw(tx))])
         queue.clear_log(_raw(tx))
 
-    def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
+    def give_up(self, tx: Transaction, worker_id: str) -> list[str]:
         """See `Lanes.give_up`."""
         items = queue.picked_by(_raw(tx), worker_id)
         queue.remove(_raw(tx), [item.id for item in items])
-        return [(item.session_id, item.lane) for item in items]
+        return [item.session_id for item in items]
 
     # ---- on the loop ----
 
@@ -314,7 +314,9 @@ class PostgresLanes:
         for session_id in left:
             sessions.change(tx, session_id, claimed_by=None)
         queue.remove(_raw(tx), [*(each.item.id for each in ended), *(item.id for item in returned)])
-        for each in sessions.wishes(tx, [*left, *(item.session_id for item in returned)]):
+        again = [*left, *(item.session_id for item in returned)]
+        sessions.hold_all(tx, again)
+        for each in sessions.wishes(tx, again):
             self.enqueue(tx, each.lane, each.id, place(each.started, each.priority), age=each.age)
 
     def _mine(self) -> set[int]:
