@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 
 from channels.web import agents, words
+from channels.web.order import in_order
 from channels.web.room import facts, picture, trees, turns
 from channels.web.site import Fragment, Page, View
 from gateway.agent.budgets import budgets
@@ -104,7 +105,7 @@ async def load_tree(view: View) -> Mapping[str, Any]:
                 break
             top = above
         below = runs.below(tx, [top.session_id])
-        ordered = trees.in_order([top, *below])
+        ordered = in_order([top, *below])
         nodes = trees.nodes(view, tx, ordered[:TREE])
         live = any(each.open for each, _ in ordered)
         return {"nodes": nodes, "run": run, "left_out": max(0, len(ordered) - TREE), "every": 5 if live else 0}
