@@ -15,7 +15,7 @@ from gateway.config import Agent, Config, UnknownAgent
 from gateway.events import EventLog
 from gateway.jobs import texts, tree
 from gateway.jobs.kinds import RETURNED, JobKind, Payload
-from gateway.lanes.base import FRESH, RESUMED, Lanes
+from gateway.lanes.base import RESUMED, Lanes, place
 from gateway.metrics import Metrics
 from gateway.posting import Posting
 from gateway.store import inbox, jobs, runs, sessions, threads, transcript
@@ -109,8 +109,8 @@ class Lifecycle:
 
     def enqueue(self, tx: Transaction, run: Run) -> None:
         """Asks for the activation of a run's session: what is urgent first, what was at work before what is new."""
-        base = RESUMED if run.started_at else FRESH
-        self.lanes.enqueue(tx, run.lane, run.session_id, base + 2 * run.priority, age=run.created_at)
+        where = place(run.started_at is not None, run.priority)
+        self.lanes.enqueue(tx, run.lane, run.session_id, where, age=run.created_at)
 
     def release_due(self, tx: Transaction, run: Run) -> None:
         """The time of a delayed run has come; it may have to wait for other jobs still. One that was stopped or paused

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from gateway import __version__
 from gateway.bus import Bus, Words
-from gateway.lanes.base import RESUMED
+from gateway.lanes.base import place
 from gateway.lanes.lease import Lease
 from gateway.lanes.postgres import PostgresLanes
 from gateway.machine import host_name, machine_id, start_time, watch_end
@@ -212,10 +212,7 @@ class Members:
 
     def _ask_again(self, tx: Transaction, worker_id: str, session_ids: list[str]) -> None:
         """Frees seats, and asks for what was being done and what was about to be."""
-        asked = dict(self._lanes.give_up(tx, worker_id))
-        for session_id in session_ids:
-            session = sessions.find(tx, session_id)
-            if session is not None:
-                asked[session_id] = session.lane
-        for session_id in sorted(asked):
-            self._lanes.enqueue(tx, asked[session_id], session_id, RESUMED)
+        asked = {*session_ids, *self._lanes.give_up(tx, worker_id)}
+        sessions.hold_all(tx, asked)
+        for each in sessions.wishes(tx, list(asked)):
+            self._lanes.enqueue(tx, each.lane, each.id, place(each.started, each.priority), age=each.age)

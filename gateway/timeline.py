@@ -17,10 +17,10 @@ from typing import Any, cast
 
 from sqlalchemy import select
 
-from gateway.store import phases, runs, sessions, starts
+from gateway.store import phases, runs, sessions, standing, starts
 from gateway.store.database import Transaction
 from gateway.store.phases import Begun, Phase
-from gateway.store.runs import Run
+from gateway.store.runs import Run, Status
 from gateway.store.schema import approvals, messages
 from gateway.views import from_iso
 
@@ -117,6 +117,7 @@ class Entry:
 
 def timeline(tx: Transaction, run: Run) -> list[Bar]:
     """Unit of work that only reads: all bars of a run, in the order of their beginnings."""
+    run = standing.of(tx, run)
     found = phases.of(tx, run.id) or _known_phases(run)
     entries = [each for each in _entries(tx, run) if within(run, each.created_at)]
     bars = [
@@ -139,7 +140,7 @@ def phase_bars(found: Sequence[Begun]) -> Iterator[Bar]:
 
 
 def call_bars(entries: Sequence[Entry], run: Run, found: Sequence[Begun]) -> Iterator[Bar]:
-    """The calls of models and tools, and what they waited for. Of an open run also those that are under way."""
+    """The calls of models and tools, and what they waited for. Of one at work also those that are under way."""
     asked = {each.seq: each for each in entries if each.tools}
     answered = {(each.parent_seq, each.call_index) for each in entries if each.parent_seq is not None}
     for place, each in enumerate(entries):
@@ -149,8 +150,7 @@ def call_bars(entries: Sequence[Entry], run: Run, found: Sequence[Begun]) -> Ite
         elif each.model is not None or (each.kind == "failure" and each.started_at is not None):
             yield _model_bar(each, before)
             yield from (Bar(_WAITS.get(what, Kind.RETRY), a, b, seq=each.seq) for what, a, b in each.waits)
-    working = bool(found) and found[-1].phase is Phase.RUNNING
-    if not run.open or not entries or not working:
+    if run.status is not Status.RUNNING or not entries or not found:
         return
     last = next((each for each in reversed(entries) if each.tools), None)
     under_way = [] if last is None else [i for i in range(len(last.tools)) if (last.seq, i) not in answered]

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 
 from gateway.events import EventLog
-from gateway.lanes.base import FRESH, RESUMED, Activate, Lanes
+from gateway.lanes.base import Activate, Lanes, place
 from gateway.lifecycle import Lifecycle
 from gateway.plugins import Chore
 from gateway.recovery import Recovery
@@ -64,6 +64,8 @@ class Upkeep:
             activate: works on a session.
             suspects: sessions that were active at several deaths of the process.
         """
+        if not suspects:
+            await self.enqueue_unfinished()  # before anything is begun: what was at work goes before what is new
         self._lanes.start(activate, self, suspects)
         self._beginning = asyncio.create_task(self._begin(suspects), name="begin")
         if not suspects:
@@ -106,7 +108,8 @@ class Upkeep:
             await self._lanes.resume_alone(suspects)
         except StoreError:
             log.exception("resuming suspects alone: it goes on with all at once")
-        await self.enqueue_unfinished()
+        if suspects:
+            await self.enqueue_unfinished()
         for alarm in (*self._alarms, self._net):
             alarm.start()
 
@@ -139,5 +142,4 @@ class Upkeep:
 
     def _enqueue_all(self, tx: Transaction, waiting: Sequence[sessions.Unfinished]) -> None:
         for each in waiting:
-            base = RESUMED if each.started else FRESH
-            self._lanes.enqueue(tx, each.lane, each.id, base + 2 * each.priority, age=each.age)
+            self._lanes.enqueue(tx, each.lane, each.id, place(each.started, each.priority), age=each.age)

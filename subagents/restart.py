@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.lifecycle import agent_of
 from gateway.plugins import Registry
-from gateway.store import runs, sessions
+from gateway.store import runs, sessions, standing
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run, Status
 from subagents.archive import Archive
@@ -27,7 +27,7 @@ class Restart:
         """Ends the runs at work whose agent says `subagents.onRestart: "fail"`; returns how many."""
         config, lifecycle = self._registry.gateway.config, self._registry.gateway.lifecycle
         ended = 0
-        for run in runs.page(tx, status="open", limit=100_000):
+        for run in runs.page(tx, status=standing.has("open"), limit=100_000):
             at_work = run.status in (Status.RUNNING, Status.WAITING) and not self._in_hand(tx, run)
             if at_work and agent_of(config, run.agent_id).subagents.on_restart == "fail":
                 text = 'the gateway was restarted (subagents.onRestart: "fail")'

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, select
 
-from gateway.store import rows
+from gateway.store import rows, standing
 from gateway.store.database import Transaction
 from gateway.store.runs import Run, Status
 from gateway.store.schema import runs, sessions
@@ -107,8 +107,8 @@ def on_route(tx: Transaction, route: str, since: int) -> tuple[list[Run], int]:
 
 
 def load(tx: Transaction, statement: Select[Any], **parameters: Any) -> list[Run]:
-    """The runs that a query of whole runs selects."""
-    return [Run(*row) for row in tx.execute(statement, parameters)]
+    """The runs that a query of whole runs selects, as they stand."""
+    return standing.now(tx, [Run(*row) for row in tx.execute(statement, parameters)])
 
 
 def _below(asked: ColumnElement[bool], *, open_only: bool) -> ColumnElement[bool]:

@@ -19,7 +19,7 @@ from gateway.commands.base import CommandError
 from gateway.http.sessions import session_json
 from gateway.lanes.base import FRESH, RESUMED
 from gateway.plugins import Registry
-from gateway.store import inbox, runs, sessions
+from gateway.store import inbox, runs, sessions, standing
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.schema import runs as runs_table
@@ -121,7 +121,7 @@ def _listed(tx: Transaction, own: Session, args: SessionsListArguments) -> str:
 
 
 def _session_line(tx: Transaction, session: Session) -> dict[str, Any]:
-    run = runs.find(tx, session.run_id) if session.run_id else None
+    found = runs.find(tx, session.run_id) if session.run_id else None
     line: dict[str, Any] = {
         "sessionKey": session.key,
         "kind": session.kind,
@@ -129,7 +129,9 @@ def _session_line(tx: Transaction, session: Session) -> dict[str, Any]:
         "busy": session.turn_seq is not None,
         "updatedAt": iso(session.updated_at),
     }
-    return line if run is None else line | {"label": texts.name_of(run), "status": texts.state_word(run)}
+    if found is None:
+        return line
+    return line | {"label": texts.name_of(found), "status": texts.state_word(standing.of(tx, found))}
 
 
 def _history(tx: Transaction, own: Session, args: SessionsHistoryArguments) -> str:

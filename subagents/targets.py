@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from gateway.commands.base import CommandError
 from gateway.store import runs as run_store
+from gateway.store import standing
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.schema import listings, runs
@@ -81,7 +82,7 @@ def _by_index(tx: Transaction, numbered: list[str], word: str) -> list[Run]:
     run = run_store.find(tx, numbered[int(match[1]) - 1])
     if run is None:
         raise TargetError(texts.purged_target(word))
-    return [run]
+    return [standing.of(tx, run)]
 
 
 def _by_name(tx: Transaction, viewer: Viewer, word: str) -> list[Run]:

@@ -230,7 +230,7 @@ async def test_a_run_is_found_by_a_prefix_that_is_its_own(house: House) -> None:
 
 
 async def test_a_run_shows_what_it_is_doing_right_now(house: House) -> None:
-    run = await make_run(house)
+    run = await make_run(house, status=Status.WAITING)  # or the gateway looks for what it might do, and lets it rest
     progress = {"sessionKey": run.session_key, "runId": run.id, "text": "exec git status", "lastTool": "exec"}
     house.gateway.events.publish("progress", progress, session_key=run.session_key, run_id=run.id)
     shown = (await house.get(f"/api/runs/{run.id}")).json

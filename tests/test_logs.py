@@ -6,22 +6,27 @@ import asyncio
 import io
 import json
 import logging
+import re
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gateway import logs
 from gateway.config.server import LogConfig
-from gateway.plugins import Registry
+from gateway.plugins import Plugin, Registry
 from gateway.telemetry import context
 from gateway.tools.base import Tool, ToolArguments, ToolContext, ToolResult
+from tests.standins.otlp import Collector
+from tests.support.job_kinds import WorkPlugin
 from tests.support.laneway import Home
 from tests.support.model_script import call
 from tests.support.pilot import pilot
+from tests.support.web_person import person
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 log = logging.getLogger("laneway.test")
@@ -123,6 +128,29 @@ async def test_a_gateway_s_lines_say_which_run_they_are_about(tmp_path: Path, wr
         assert (await p.post("/api/reload")).json["reloaded"]
         assert "INFO gateway.app: the configuration is reloaded" in written.getvalue()
         await p.wait_idle()
+
+
+async def test_run_page_log_and_collector_name_one_trace(tmp_path: Path, written: io.StringIO) -> None:
+    """Issue part 5: trace ids in logs and on the Run page are those under which the spans arrive, of sub-agents and of
+    jobs alike."""
+    plugins: dict[str, Plugin] = {"broken": Broken(), "work": WorkPlugin()}
+    async with Collector() as collector, aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+        config = {"gateway": {"log": {"format": "json"}}, "telemetry": {"otlp": {"endpoint": collector.url}}}
+        async with pilot(tmp_path, config=config, plugins=plugins) as p:
+            p.on(reply=call("broken"), task="^t$", step=1)
+            agent = (await p.spawn(task="t"))["runId"]
+            job = (await p.post("/api/jobs", {"name": "work", "data": {"fail": 1}, "maxAttempts": 1})).json["runId"]
+            who = await person(p, http)
+            shown: dict[str, str] = {}
+            for run in (agent, job):
+                await p.wait_run(run)
+                page = await who.get(f"/web/runs/{run}")
+                [shown[run]] = re.findall(r"Trace id</dt><dd><code>([0-9a-f]{32})</code>", page.text)
+            await p.wait_idle()
+        logged = {line["run"]: line["trace"] for line in lines(written)}
+        assert logged == shown and len(set(shown.values())) == 2
+        for name, run in (("execute_tool broken", agent), ("run_job work", job)):
+            assert [span.trace for span in collector.named(name)] == [shown[run]]
 
 
 def test_laneway_start_logs_as_configured(tmp_path: Path) -> None:

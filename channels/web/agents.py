@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from channels.web import words
 from channels.web.eyes import Eyes
+from channels.web.order import in_order
 from channels.web.site import Action, Fragment, View
 from gateway.http.errors import ApiError
 from gateway.http.jobs import STATUSES
@@ -21,7 +22,7 @@ from gateway.http.json import Body, answer, read_body
 from gateway.http.runs import read_transcript
 from gateway.http.sessions import messages_json
 from gateway.jobs.owner import JobRefused
-from gateway.store import inbox, rows, runs, sessions, transcript
+from gateway.store import inbox, rows, runs, sessions, standing, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.store.schema import runs as runs_table
@@ -41,7 +42,7 @@ class CardView:
 
     run: Run
     depth: int
-    """How far below the conversation."""
+    """How far below the uppermost one that is shown."""
     icon: str
     word: str
     tone: str
@@ -68,9 +69,8 @@ class Nothing(Body):
 
 
 def cards(view: View, tx: Transaction, found: Sequence[Run]) -> list[CardView]:
-    """Runs as cards."""
-    least = min((run.depth for run in found), default=0)
-    return [_card(view, tx, run, run.depth - least) for run in found]
+    """Runs as cards, as they stand."""
+    return [_card(view, tx, run, 0) for run in standing.now(tx, found)]
 
 
 def _card(view: View, tx: Transaction, run: Run, depth: int) -> CardView:
@@ -96,7 +96,7 @@ def _card(view: View, tx: Transaction, run: Run, depth: int) -> CardView:
 
 
 def of_conversation(tx: Transaction, eyes: Eyes, key: str) -> tuple[list[Run], int]:
-    """Runs of a conversation, those at work first, and how many more have ended."""
+    """Runs of a conversation, those that haven't ended first, and how many more have ended."""
     session = eyes.session(tx, key)
     if session is None:
         return [], 0
@@ -112,7 +112,9 @@ async def load(view: View) -> Mapping[str, Any]:
 
     def unit(tx: Transaction) -> dict[str, Any]:
         found, more = of_conversation(tx, view.eyes, key)
-        return {"cards": cards(view, tx, found), "more": more, "active": sum(run.open for run in found)}
+        ordered = in_order(standing.now(tx, found))
+        shown = [_card(view, tx, run, level) for run, level in ordered]
+        return {"cards": shown, "more": more, "active": sum(run.open for run in found)}
 
     return await view.read(unit)
 
@@ -121,7 +123,7 @@ async def load_log(view: View) -> Mapping[str, Any]:
     """The last messages of a run."""
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        run = view.eyes.run(tx, view.need("id"))
+        run = standing.of(tx, view.eyes.run(tx, view.need("id")))
         if sessions.find(tx, run.session_id) is None:
             found = read_log(run)
         else:

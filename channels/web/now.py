@@ -15,8 +15,9 @@ from channels.web import agents, conversations, words
 from channels.web.render import path_part
 from channels.web.site import Fragment, Page, View
 from gateway import approvals
+from gateway.jobs import reason
 from gateway.routes import Route
-from gateway.store import inbox, outbox, rows, sessions
+from gateway.store import inbox, outbox, rows, sessions, standing
 from gateway.store.database import Transaction
 from gateway.store.runs import Run, Status
 from gateway.store.schema import inbox as inbox_table
@@ -64,7 +65,7 @@ async def load_active(view: View) -> Mapping[str, Any]:
     """Turns and runs at work."""
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        statement = _RUNS.where(runs_table.c.status == Status.RUNNING, view.eyes.runs())
+        statement = _RUNS.where(standing.has(Status.RUNNING), view.eyes.runs())
         found = [Run(*row) for row in tx.execute(statement.order_by(runs_table.c.number).limit(MOST))]
         return {"turns": _turns(tx, view), "cards": agents.cards(view, tx, found)}
 
@@ -90,7 +91,7 @@ async def load_approvals(view: View) -> Mapping[str, Any]:
 
     def unit(tx: Transaction) -> dict[str, Any]:
         found = [each for each in approvals.pending(tx) if view.eyes.sees_key(tx, each.session_key)]
-        return {"approvals": found, "where": {each.id: _conversation(tx, each.session_id) for each in found}}
+        return {"approvals": found, "where": {each.id: _conversation(tx, view, each.session_id) for each in found}}
 
     return await view.read(unit)
 
@@ -113,16 +114,16 @@ async def load_attention(view: View) -> Mapping[str, Any]:
     return await view.read(unit)
 
 
-def _conversation(tx: Transaction, session_id: str) -> str:
-    """The key of the conversation that a session belongs to."""
+def _conversation(tx: Transaction, view: View, session_id: str) -> tuple[str, str]:
+    """Key and title of the conversation that a session belongs to."""
     session = sessions.find(tx, session_id)
     while session is not None and session.parent_id and (above := sessions.find(tx, session.parent_id)):
         session = above
-    return session.key if session else ""
+    return (session.key, conversations.title(tx, view.eyes, session.key, session)) if session else ("", "")
 
 
 def _turns(tx: Transaction, view: View) -> list[Turn]:
-    statement = _SESSIONS.where(sessions_table.c.turn_seq.is_not(None))
+    statement = _SESSIONS.where(sessions_table.c.turn_seq.is_not(None), sessions_table.c.claimed_by.is_not(None))
     if not view.eyes.operator:
         statement = statement.where(view.eyes.keys())
     found = [Session(*row) for row in tx.execute(statement.order_by(sessions_table.c.updated_at).limit(MOST))]
@@ -136,9 +137,10 @@ def _turn(tx: Transaction, view: View, session: Session) -> Turn:
 
 
 def _conversations(tx: Transaction, view: View) -> list[Waiting]:
-    """Conversations with messages that no turn has taken."""
+    """Conversations with messages that no turn has taken, and with a turn that nobody is at work on."""
     pending = select(inbox_table.c.session_id).where(inbox_table.c.state == "pending")
-    statement = _SESSIONS.where(sessions_table.c.id.in_(pending))
+    cut_off = sessions_table.c.turn_seq.is_not(None) & sessions_table.c.claimed_by.is_(None)
+    statement = _SESSIONS.where(sessions_table.c.id.in_(pending) | cut_off)
     if not view.eyes.operator:
         statement = statement.where(view.eyes.keys())
     found: list[Waiting] = []
@@ -150,11 +152,11 @@ def _conversations(tx: Transaction, view: View) -> list[Waiting]:
             Waiting(
                 f"w-{session.id[:8]}",
                 "s-queued",
-                f"{number} message{'s' if number != 1 else ''}",
+                f"{number} message{'s' if number != 1 else ''}" if number else "a turn",
                 conversations.title(tx, view.eyes, session.key, session),
                 f"/web/chat/{path_part(session.key)}",
                 _why(tx, view, session),
-                min((each.created_at for each in rows_waiting), default=tx.now),
+                min((each.created_at for each in rows_waiting), default=session.updated_at),
             )
         )
     return found
@@ -165,17 +167,17 @@ def _why(tx: Transaction, view: View, session: Session) -> str:
         return "set aside after repeated crashes: write to it to go on"
     if session.paused:
         return "paused"
-    if session.turn_seq is not None:
+    if session.turn_seq is not None and session.claimed_by is not None:
         return "a turn is under way"
     lane = view.gateway.lanes.stats(tx).get(session.lane)
     if lane is not None and lane.running >= lane.cap:
         return f"its lane `{session.lane}` is full: {lane.running} of {lane.cap}"
-    return "about to begin"
+    return words.reason(reason.alone(tx, session.id, view.gateway.lanes))
 
 
 def _runs(tx: Transaction, view: View) -> list[Waiting]:
-    statement = _RUNS.where(runs_table.c.status != Status.RUNNING, view.eyes.runs())
-    found = [Run(*row) for row in tx.execute(statement.order_by(runs_table.c.number).limit(MOST))]
+    statement = _RUNS.where(standing.STATUS != Status.RUNNING, view.eyes.runs())
+    found = standing.now(tx, [Run(*row) for row in tx.execute(statement.order_by(runs_table.c.number).limit(MOST))])
     return [
         Waiting(
             f"w-{run.id}",

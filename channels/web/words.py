@@ -80,6 +80,7 @@ def reason(text: str | None) -> str:
         "unavailable_until": f"its kind is switched off or missing: looked at again {rest}",
         "budget": "nothing fits into its budget any more",
         "lane_full:": f"its lane is full: {rest}",
+        "alone:": f"{rest.removesuffix(' first')} goes on alone first: it was at work each time that the process died",
         "no_lane:": f"there is no lane {rest}",
     }
     return known.get(name, text)

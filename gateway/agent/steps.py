@@ -260,9 +260,12 @@ class Steps:
     def release(self, tx: Transaction, session_id: str, fence: int, active_ms: int) -> None:
         """Gives the session back with its turn under way: the process is about to stop."""
         session = sessions.owned(tx, session_id, fence)
-        self._tick(tx, session, active_ms)
+        run = self._tick(tx, session, active_ms)
         sessions.write(tx, session_id, fence, claimed_by=None)
-        self.lanes.enqueue(tx, session.lane, session_id, RESUMED)
+        if run is not None and run.open:
+            self.lifecycle.enqueue(tx, run)
+        else:
+            self.lanes.enqueue(tx, session.lane, session_id, RESUMED)
 
     def stop_turn(self, tx: Transaction, session: Session, why: str) -> bool:
         """Ends a session's turn for somebody who doesn't own it; returns whether there was one."""

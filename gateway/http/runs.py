@@ -14,7 +14,7 @@ from gateway.http.errors import ApiError
 from gateway.http.json import Body, answer, cursor_after, read_cursor, read_query
 from gateway.http.keys import GATEWAY
 from gateway.http.sessions import ids_of, messages_json, without_tools
-from gateway.store import runs, sessions, transcript
+from gateway.store import runs, sessions, standing, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run, Status
 from gateway.views import run_json as stored_json
@@ -55,14 +55,14 @@ async def list_runs(request: web.Request) -> web.Response:
     def page(tx: Transaction) -> tuple[list[Run], int]:
         found = runs.page(
             tx,
-            status=query.status,
+            status=standing.has(query.status) if query.status is not None else None,
             outcome=query.outcome,
             session_ids=ids_of(tx, query.session) if query.session is not None else None,
             agent_id=query.agent,
             before=before,
             limit=query.limit,
         )
-        return found, tx.now
+        return standing.now(tx, found), tx.now
 
     found, now = await gateway.database.read(page)
     following = cursor_after(found[-1].created_at, found[-1].id) if len(found) == query.limit else None
@@ -75,8 +75,9 @@ async def show_run(request: web.Request) -> web.Response:
     gateway = request.app[GATEWAY]
 
     def load(tx: Transaction) -> tuple[Run, list[Run], int]:
-        run = run_of(tx, request.match_info["id"])
-        return run, runs.children(tx, run.session_id), tx.now
+        found = run_of(tx, request.match_info["id"])
+        run, *children = standing.now(tx, [found, *runs.children(tx, found.session_id)])
+        return run, children, tx.now
 
     run, children, now = await gateway.database.read(load)
     places = await gateway.database.read(gateway.lanes.positions, [each.session_id for each in (run, *children)])

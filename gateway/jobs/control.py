@@ -19,9 +19,9 @@ from gateway.jobs.replay import Replayer
 from gateway.jobs.stats import stats
 from gateway.jobs.submit import Submitter
 from gateway.plugins import Registry
-from gateway.store import inbox, jobs, rows, runs, sessions, transcript
+from gateway.store import inbox, jobs, rows, runs, sessions, standing, transcript
 from gateway.store.database import Transaction
-from gateway.store.runs import Outcome, Run, Status
+from gateway.store.runs import Outcome, Run
 from gateway.store.schema import runs as runs_table
 from gateway.views import job_json, letter_json, message_json
 
@@ -66,10 +66,8 @@ class JobControl:
             limit: how many at most.
         """
         statement = _ALL.where(find.visibility(tx, owner))
-        if status == "open":
-            statement = statement.where(runs_table.c.status != Status.DONE)
-        elif status is not None:
-            statement = statement.where(runs_table.c.status == status)
+        if status is not None:
+            statement = statement.where(standing.has(status))
         if outcome is not None:
             statement = statement.where(runs_table.c.outcome == outcome)
         if kind is not None:
@@ -79,11 +77,11 @@ class JobControl:
         if before is not None:
             statement = statement.where(runs_table.c.number < before)
         found = tx.execute(statement.order_by(runs_table.c.number.desc()).limit(limit))
-        return [Run(*row) for row in found]
+        return standing.now(tx, [Run(*row) for row in found])
 
     def json(self, tx: Transaction, run: Run) -> dict[str, Any]:
         """Everything about one job, as data."""
-        children = runs.children(tx, run.session_id)
+        children, run = runs.children(tx, run.session_id), standing.of(tx, run)
         return job_json(
             run,
             tx.now,
@@ -94,14 +92,14 @@ class JobControl:
 
     def report(self, tx: Transaction, run: Run) -> str:
         """One job as a person reads it; a parent with its children."""
-        children = runs.children(tx, run.session_id)
+        run, *children = standing.now(tx, [run, *runs.children(tx, run.session_id)])
         reason = self.reason(tx, run)
         whole = texts.report(run, children, reason, tx.now)
         return f"{whole}\n\n{texts.batch(run, children[:BATCH_MOST], None, tx.now)}" if children else whole
 
     def reason(self, tx: Transaction, run: Run) -> str | None:
         """Why it isn't running."""
-        return waiting_reason(tx, run, self.registry.gateway.lanes)
+        return waiting_reason(tx, standing.of(tx, run), self.registry.gateway.lanes)
 
     def log(self, tx: Transaction, run: Run, *, after: int = 0, limit: int = LOG_MOST) -> list[dict[str, Any]]:
         """A job's log or transcript, from a seq on."""

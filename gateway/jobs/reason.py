@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.lanes.base import Lanes
-from gateway.store import jobs, runs
+from gateway.store import jobs, runs, sessions
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run, Status
 from gateway.views import iso
@@ -11,7 +11,8 @@ from gateway.views import iso
 
 def waiting_reason(tx: Transaction, run: Run, lanes: Lanes) -> str | None:
     """`paused`, `delayed_until …`, `children: 3 of 5`, `dependencies: 1 of 2`, `dependency_failed: #7`,
-    `rate_limited_until …`, `unavailable_until …`, `lane_full: 2 ahead`; None: it runs, has ended, or is about to begin.
+    `rate_limited_until …`, `unavailable_until …`, `lane_full: 2 ahead`, `alone: #7 first`; None: it runs, has ended,
+    or is about to begin.
     """
     if run.status is Status.PAUSED:
         return "paused"
@@ -44,6 +45,16 @@ def _lane(tx: Transaction, run: Run, lanes: Lanes) -> str | None:
     if lane is None:
         return f"no_lane: {run.lane}"
     if lane.running < lane.cap:
-        return None
+        return alone(tx, run.session_id, lanes)
     position = lanes.positions(tx, [run.session_id]).get(run.session_id)
     return f"lane_full: {position - 1 if position else jobs.ahead(tx, run)} ahead"
+
+
+def alone(tx: Transaction, session_id: str, lanes: Lanes) -> str | None:
+    """`alone: #7 first` for a session that waits for one which was at work in several deaths of the process, and goes
+    on with nothing beside it (spec/subagents.md 23)."""
+    if lanes.alone in (None, session_id):
+        return None
+    first = sessions.find(tx, lanes.alone or "")
+    other = runs.find(tx, first.run_id) if first is not None and first.run_id else None
+    return f"alone: {f'#{other.number}' if other is not None else 'a conversation'} first"

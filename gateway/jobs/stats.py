@@ -42,7 +42,9 @@ def _wedged(tx: Transaction, lanes: Lanes) -> list[dict[str, str]]:
     for name, lane in lanes.stats(tx).items():
         if lane.waiting and not lane.running and lane.oldest_wait_seconds > WEDGED_SECONDS:
             text = f"{lane.waiting} wait in the queue {name} and nothing runs"
-            found.append({"queue": name, "text": text, "command": f"laneway worker --lane {name}"})
+            # On SQLite there is nobody but the gateway: what keeps it is at work in another lane.
+            command = "laneway jobs list --status running" if tx.alone else f"laneway worker --lane {name}"
+            found.append({"queue": name, "text": text, "command": command})
     return found
 
 

@@ -18,6 +18,17 @@ RESUMED = -1
 """Priority of a session that has been at work before: it goes before those that have never started."""
 FRESH = 0
 
+
+def place(started: bool, priority: int) -> int:
+    """The priority of a session in its lane: what is urgent first, what was at work before what is new.
+
+    Args:
+        started: it has been at work before.
+        priority: of its run; lower goes first.
+    """
+    return (RESUMED if started else FRESH) + 2 * priority
+
+
 Activate = Callable[[str], Awaitable[None]]
 """Works on the session with this id until nothing is left to do for it."""
 
@@ -104,8 +115,8 @@ class Lanes(Protocol):
         """The sessions that have something to do and that nobody has been asked for."""
         ...
 
-    def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
-        """Frees the slots of a process that is dead; returns (id, lane) of the sessions that it was asked for."""
+    def give_up(self, tx: Transaction, worker_id: str) -> list[str]:
+        """Frees the slots of a process that is dead; returns the ids of the sessions that it was asked for."""
         ...
 
     def tidy(self, tx: Transaction) -> None:
@@ -114,6 +125,12 @@ class Lanes(Protocol):
 
     def is_running(self, session_id: str) -> bool:
         """Whether the session is being activated in this process."""
+        ...
+
+    @property
+    def alone(self) -> str | None:
+        """The session that all others wait for, whatever their lanes (`resume_alone`); None: there is none, or other
+        processes go on meanwhile."""
         ...
 
     @property

@@ -151,6 +151,11 @@ class LocalLanes:
         for name, lane in self._lanes.items():
             self._fill(lane, name)
 
+    @property
+    def alone(self) -> str | None:
+        """See `Lanes.alone`."""
+        return self._only
+
     def is_busy(self, session_id: str) -> bool:
         """Whether the session waits or is being activated in this process."""
         return self.is_running(session_id) or any(session_id in lane.waiting for lane in self._lanes.values())
@@ -169,7 +174,7 @@ class LocalLanes:
         """See `Lanes.unasked`."""
         return [each for each in sessions.unfinished(tx) if not self.is_running(each.id)]
 
-    def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
+    def give_up(self, tx: Transaction, worker_id: str) -> list[str]:
         """See `Lanes.give_up`: the slots have gone with their process."""
         return []
 

@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from gateway.bus import Words
 from gateway.lanes import queue
-from gateway.lanes.base import FRESH, RESUMED, Activate, LaneStats, Solitude
+from gateway.lanes.base import FRESH, Activate, LaneStats, Solitude, place
 from gateway.lanes.queue import Item
 from gateway.store import sessions
 from gateway.store.database import StoreError, Transaction
@@ -157,11 +157,11 @@ class PostgresLanes:
         queue.remove(_raw(tx), [item.id for item in queue.picked_by_nobody(_raw(tx))])
         queue.clear_log(_raw(tx))
 
-    def give_up(self, tx: Transaction, worker_id: str) -> list[tuple[str, str]]:
+    def give_up(self, tx: Transaction, worker_id: str) -> list[str]:
         """See `Lanes.give_up`."""
         items = queue.picked_by(_raw(tx), worker_id)
         queue.remove(_raw(tx), [item.id for item in items])
-        return [(item.session_id, item.lane) for item in items]
+        return [item.session_id for item in items]
 
     # ---- on the loop ----
 
@@ -207,6 +207,11 @@ class PostgresLanes:
     def is_draining(self, session_id: str) -> bool:
         """See `Lanes.is_draining`."""
         return self._draining or self._only not in (None, session_id)
+
+    @property
+    def alone(self) -> str | None:
+        """See `Lanes.alone`: here it keeps one process to itself."""
+        return None
 
     @property
     def draining(self) -> bool:
@@ -335,12 +340,14 @@ class PostgresLanes:
     def _give_back(self, tx: Transaction, ended: list[_Running], returned: list[Item]) -> None:
         """Frees seats. A session that is still claimed by an activation which has ended was left in the lurch by the
         database, and is asked for again."""
-        for session_id, lane in sessions.claims_of(tx, self._own_id, [each.item.session_id for each in ended]):
+        left = sessions.claims_of(tx, self._own_id, [each.item.session_id for each in ended])
+        for session_id in left:
             sessions.change(tx, session_id, claimed_by=None)
-            self.enqueue(tx, lane, session_id, RESUMED)
         queue.remove(_raw(tx), [*(each.item.id for each in ended), *(item.id for item in returned)])
-        for item in returned:
-            self.enqueue(tx, item.lane, item.session_id, RESUMED)
+        again = [*left, *(item.session_id for item in returned)]
+        sessions.hold_all(tx, again)
+        for each in sessions.wishes(tx, again):
+            self.enqueue(tx, each.lane, each.id, place(each.started, each.priority), age=each.age)
 
     def _mine(self) -> set[int]:
         """The rows that this process has picked and not given back."""

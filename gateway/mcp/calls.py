@@ -21,7 +21,7 @@ from gateway.mcp import submissions, texts
 from gateway.mcp.answers import Answer, Code, UnknownTool, refusal
 from gateway.mcp.callers import Client
 from gateway.mcp.catalogue import TOOLS, BadArguments, ToolInfo
-from gateway.store import runs, sessions, transcript
+from gateway.store import runs, sessions, standing, transcript
 from gateway.store.database import Transaction
 from gateway.store.runs import Run
 from gateway.views import message_json
@@ -139,12 +139,12 @@ class JobTools:
         log: list[dict[str, Any]] = []
         if args.log_limit and sessions.find(tx, run.session_id) is not None:
             log = [message_json(each) for each in transcript.page(tx, run.session_id, limit=args.log_limit)]
-        children = runs.children(tx, run.session_id)
+        run, *children = standing.now(tx, [run, *runs.children(tx, run.session_id)])
         text = texts.details(run, children, self._control.reason(tx, run), tx.now, log)
         return Answer(text, {**self._control.json(tx, run), "log": log})
 
     def _progress(self, tx: Transaction, client: Client, args: given.OneJob) -> Answer:
-        run = find.job(tx, client.looker, args.id)
+        run = standing.of(tx, find.job(tx, client.looker, args.id))
         children = runs.children(tx, run.session_id)
         whole = self._control.json(tx, run)
         wanted = ("id", "runId", "name", "label", "status", "outcome", "waitingReason", "progress", "tokens")

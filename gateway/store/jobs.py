@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
-from gateway.store import rows
+from gateway.store import rows, standing
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run, Status
 from gateway.store.schema import run_after, runs
@@ -99,13 +99,13 @@ class Counts:
 def counts(tx: Transaction, since: int) -> list[Counts]:
     """Every kind; ended ones are counted from `since` (milliseconds) on."""
     grouped = tx.execute(
-        select(runs.c.kind, runs.c.status, runs.c.outcome, func.count().label("number"))
+        select(runs.c.kind, standing.STATUS.label("stands"), runs.c.outcome, func.count().label("number"))
         .where((runs.c.status != Status.DONE) | (runs.c.ended_at >= since))
-        .group_by(runs.c.kind, runs.c.status, runs.c.outcome)
+        .group_by(runs.c.kind, "stands", runs.c.outcome)
     ).all()
     found: list[Counts] = []
     for kind in sorted({str(row.kind) for row in grouped}):
-        mine = [(row.status, row.outcome, int(row.number)) for row in grouped if row.kind == kind]
+        mine = [(row.stands, row.outcome, int(row.number)) for row in grouped if row.kind == kind]
         running = sum(number for status, _, number in mine if status == Status.RUNNING)
         done = sum(number for status, outcome, number in mine if status == Status.DONE and outcome == Outcome.OK)
         failed = sum(number for status, outcome, number in mine if status == Status.DONE and outcome != Outcome.OK)

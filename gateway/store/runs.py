@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Boolean, bindparam, func, insert, or_, select, update
+from sqlalchemy import Boolean, ColumnElement, bindparam, func, insert, or_, select, update
 
 from gateway.agent.messages import Usage
 from gateway.store import phases, rows
@@ -352,7 +352,7 @@ def matching(tx: Transaction, prefix: str, limit: int = 10) -> list[Run]:
 def page(
     tx: Transaction,
     *,
-    status: str | None = None,
+    status: ColumnElement[bool] | None = None,
     outcome: str | None = None,
     session_ids: list[str] | None = None,
     agent_id: str | None = None,
@@ -363,7 +363,7 @@ def page(
 
     Args:
         tx: the unit of work.
-        status: only with this status; `open` for all that haven't ended.
+        status: only those that stand so (`standing.has`).
         outcome: only with this outcome.
         session_ids: only those asked for by, or living in, one of these sessions.
         agent_id: only of this agent.
@@ -371,10 +371,8 @@ def page(
         limit: how many at most.
     """
     statement = _ALL
-    if status == "open":
-        statement = statement.where(_OPEN)
-    elif status:
-        statement = statement.where(runs.c.status == status)
+    if status is not None:
+        statement = statement.where(status)
     if outcome:
         statement = statement.where(runs.c.outcome == outcome)
     if session_ids is not None:

@@ -121,33 +121,30 @@ _KIN = union(
         sessions.c.id.in_(select(_subtree(bindparam("of_session")).c.id)), sessions.c.closed.is_(False)
     ),
 )
-_UNFINISHED = (
-    select(
-        sessions.c.id,
-        sessions.c.lane,
-        sessions.c.kind,
-        sessions.c.turn_seq,
-        sessions.c.created_at,
-        runs.c.created_at.label("run_created_at"),
-        runs.c.started_at,
-        runs.c.priority,
-    )
-    .select_from(sessions.outerjoin(runs, runs.c.id == sessions.c.run_id))
-    .where(
-        # One by one, and `> 0`, which leaves out NULL: otherwise SQLite would read the whole table.
-        sessions.c.id.in_(
-            union(
-                select(sessions.c.id).where(sessions.c.turn_seq > 0),
-                select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= bindparam("now")),
-                select(runs.c.session_id).where(runs.c.status.in_(("queued", "running"))),
-            )
-        ),
-        sessions.c.paused.is_(False),
-        sessions.c.closed.is_(False),
-        sessions.c.needs_user.is_(False),
-    )
-    .order_by(sessions.c.created_at, sessions.c.key)
-)
+_WISHES = select(
+    sessions.c.id,
+    sessions.c.lane,
+    sessions.c.kind,
+    sessions.c.turn_seq,
+    sessions.c.created_at,
+    runs.c.created_at.label("run_created_at"),
+    runs.c.started_at,
+    runs.c.priority,
+).select_from(sessions.outerjoin(runs, runs.c.id == sessions.c.run_id))
+_IN_ORDER = (sessions.c.created_at, runs.c.number, sessions.c.key)
+_UNFINISHED = _WISHES.where(
+    # One by one, and `> 0`, which leaves out NULL: otherwise SQLite would read the whole table.
+    sessions.c.id.in_(
+        union(
+            select(sessions.c.id).where(sessions.c.turn_seq > 0),
+            select(inbox.c.session_id).where(inbox.c.state == "pending", inbox.c.due_at <= bindparam("now")),
+            select(runs.c.session_id).where(runs.c.status.in_(("queued", "running"))),
+        )
+    ),
+    sessions.c.paused.is_(False),
+    sessions.c.closed.is_(False),
+    sessions.c.needs_user.is_(False),
+).order_by(*_IN_ORDER)
 
 
 def _one(tx: Transaction, statement: Any, **parameters: Any) -> Session | None:
@@ -362,7 +359,15 @@ def unfinished(tx: Transaction, *, unclaimed: bool = False) -> list[Unfinished]:
         tx: the unit of work.
         unclaimed: only those that no process has claimed.
     """
-    statement = _UNFINISHED.where(sessions.c.claimed_by.is_(None)) if unclaimed else _UNFINISHED
+    return _wishes(tx, _UNFINISHED.where(sessions.c.claimed_by.is_(None)) if unclaimed else _UNFINISHED)
+
+
+def wishes(tx: Transaction, session_ids: list[str]) -> list[Unfinished]:
+    """These sessions with their places, oldest first, whether or not they have something to do."""
+    return _wishes(tx, _WISHES.where(sessions.c.id.in_(session_ids)).order_by(*_IN_ORDER)) if session_ids else []
+
+
+def _wishes(tx: Transaction, statement: Any) -> list[Unfinished]:
     return [
         Unfinished(
             str(row.id),
@@ -375,13 +380,13 @@ def unfinished(tx: Transaction, *, unclaimed: bool = False) -> list[Unfinished]:
     ]
 
 
-def claims_of(tx: Transaction, worker: str, session_ids: list[str]) -> list[tuple[str, str]]:
-    """(id, lane) of those of the sessions that a process has claimed; they are held from here on."""
-    mine = select(sessions.c.id, sessions.c.lane).where(sessions.c.claimed_by == worker, sessions.c.id.in_(session_ids))
+def claims_of(tx: Transaction, worker: str, session_ids: list[str]) -> list[str]:
+    """Ids of those of the sessions that a process has claimed; they are held from here on."""
+    mine = select(sessions.c.id).where(sessions.c.claimed_by == worker, sessions.c.id.in_(session_ids))
     if not (found := tx.execute(mine).all()):
         return []
     tx.lock(sessions, *(str(row.id) for row in found))
-    return [(str(row.id), str(row.lane)) for row in tx.execute(mine).all()]
+    return [str(row.id) for row in tx.execute(mine).all()]
 
 
 def suspects(tx: Transaction, session_ids: list[str]) -> frozenset[str]:

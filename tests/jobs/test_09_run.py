@@ -51,6 +51,24 @@ async def test_9_order_is_priority_then_age(tmp_path: Path) -> None:
         assert plugin.effects == ["-3/2", "-3/5", "0/1", "0/3", "5/0", "5/4"]
 
 
+async def test_9_of_one_age_the_id_decides(tmp_path: Path) -> None:
+    """spec/jobs.md 9: priority, then age, then id: what was submitted at once keeps its order, over a restart too."""
+    plugin = WorkPlugin()
+    async with pilot(tmp_path, config=ONE, plugins={"work": plugin}) as p:
+        await reached(p, await submit(p, data={"hold": "first"}), "running")
+        children = [{"name": "work", "data": {"log": f"{number}"}} for number in range(9)]
+        found: list[int] = (await submit(p, "aggregate", children=children))["children"]
+        reasons = [f"lane_full: {ahead} ahead" for ahead in range(9)]
+        assert [(await look(p, job))["waitingReason"] for job in found] == reasons
+        await p.restart()
+        for job, reason in zip(found, reasons, strict=True):
+            await waits_because(p, job, reason)
+        plugin.release("first")
+        for job in found:
+            await ended(p, job)
+        assert plugin.effects == [f"{number}" for number in range(9)]
+
+
 async def test_9_what_was_put_off_comes_by_its_age(tmp_path: Path) -> None:
     """spec/jobs.md 9: an older job that was delayed or paused goes before younger ones of its priority."""
     plugin = WorkPlugin()

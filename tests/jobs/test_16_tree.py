@@ -79,7 +79,7 @@ async def test_17_every_terminal_child_leaves_one_child_done(tmp_path: Path, out
         assert said["output"] == child["output"]
         assert (said["error"] is None) == (outcome == "ok")
         assert set(said["tokens"]) == {"input", "output", "cacheRead"}
-        assert (await look(p, parent))["status"] == "running"
+        await reached(p, parent, "running")
 
 
 async def test_17_a_retried_child_reports_once_for_each_end(tmp_path: Path) -> None:

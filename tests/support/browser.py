@@ -42,7 +42,8 @@ NEEDED = "LANEWAY_NEEDS_CHROMIUM" in os.environ
 AXE = Path(__file__).parent.parent / "web" / "vendor" / "axe.min.js"
 PATIENCE_MS = 15_000.0
 SIDEWAYS = """new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))
-    .then(() => [document.scrollingElement, ...document.querySelectorAll("main, .drawer, .column")]
+    .then(() => [document.scrollingElement,
+        ...document.querySelectorAll("main, .drawer, .drawer h2, .column, #thread, .card")]
     .filter((each) => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).visibility !== "hidden")
     .map((each) => `${each.tagName}.${each.className}: ${each.scrollWidth} in ${each.clientWidth}`).join("; "))"""
 EXPECTED = re.compile(

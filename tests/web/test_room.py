@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from channels.web import render
 from channels.web.room import search
+from tests.support.chat_channel import ChatChannel, Verdict, chat_platform
 from tests.support.model_script import Call, call, calls, say
 from tests.support.pilot import Pilot, pilot
 from tests.support.web_person import Person, person
@@ -176,6 +176,50 @@ async def test_what_wants_an_answer_is_seen_on_every_page(tmp_path: Path, http: 
         assert "1 wants an answer" in flat((await who.get("/web/usage")).text)
 
 
+async def test_a_post_that_did_not_arrive_is_tried_again_or_given_up(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    """Issue part 3: Now shows undelivered posts, each with its error and what can be done."""
+    async with chat_platform() as platform:
+        channel = ChatChannel(platform.url)
+        async with pilot(tmp_path, plugins={"chat": channel}) as p:
+            who = await person(p, http)
+            platform.verdicts.extend([Verdict(403, reason="kicked"), Verdict(403, reason="kicked")])
+            for number, chat in enumerate(("one", "two"), 1):
+                await channel.receive("hello", chat)
+                await p.wait_until(
+                    lambda number=number: sum(each.type == "delivery" for each in p.events) >= number, "a failure"
+                )
+            posts = (await who.get("/web/fragments/now-posts")).text
+            assert flat(posts).startswith("Undelivered posts 2") and flat(posts).count("kicked") == 2
+            assert "chat one" in flat(posts) and "chat two" in flat(posts)
+            assert "2" in flat((await who.get("/web/fragments/attention")).text)
+            first, second = sorted(map(int, re.findall(r'id="post-([0-9]+)"', posts)))
+            await who.post(f"/web/outbox/{first}/retry")
+            await platform.wait_posts(3)
+            await who.post(f"/web/outbox/{second}/drop")
+            await p.wait_until(lambda: sum(each.type == "delivery" for each in p.events) >= 4, "both are settled")
+            assert "Everything has arrived." in flat((await who.get("/web/fragments/now-posts")).text)
+            assert platform.texts() == ["ok"]
+
+
+async def test_a_run_that_waits_for_its_lane_again_is_so_in_its_session_too(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    async with pilot(tmp_path) as p:
+        who = await person(p, http)
+        p.on(reply=say("late", hold="end"), role="child")
+        for label in ("first", "second"):
+            await p.spawn(task="t", label=label)
+        await p.wait_asked(lambda seen: seen.role == "child", count=2)
+        await p.restart(agents={"defaults": {"subagents": {"maxConcurrent": 1}}})
+        await p.wait_asked(lambda seen: seen.role == "child", count=3)
+        lines = flat((await who.get("/web/fragments/sessions-list?kind=subagent")).text)
+        assert re.search(r"first agent:\S+ running", lines) and re.search(r"second agent:\S+ queued", lines), lines
+        p.model.release("end")
+        await p.wait_idle()
+
+
 async def test_an_archived_run_is_read_and_found_in_its_file(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     async with pilot(tmp_path) as p:
         who, run = await person(p, http), await a_run(p, cleanup="delete")
@@ -185,15 +229,6 @@ async def test_an_archived_run_is_read_and_found_in_its_file(tmp_path: Path, htt
         assert page.text.count('class="bar b-model"') == 2
         listed = await who.get("/web/runs?q=The+folder+HOLDS")
         assert run in listed.text
-
-
-async def test_what_is_stuck_comes_with_the_next_command() -> None:
-    wedged = {"queue": "shell", "text": "3 wait in the queue shell and nothing runs", "command": "laneway worker"}
-    divergent = {"name": "noop", "text": "40 noop jobs came", "command": "laneway jobs list --name noop"}
-    html = flat(await render.render("jobs_stuck.html", {"stats": {"wedged": [wedged], "divergent": [divergent]}}))
-    assert "Wedged: 3 wait in the queue shell and nothing runs. Next: laneway worker" in html
-    assert "Divergent: 40 noop jobs came. Next: laneway jobs list --name noop" in html
-    assert await render.render("jobs_stuck.html", {"stats": {"wedged": [], "divergent": []}}) == ""
 
 
 async def test_sessions_and_their_transcripts(tmp_path: Path, http: aiohttp.ClientSession) -> None:
@@ -222,7 +257,8 @@ async def test_usage_and_health(tmp_path: Path, http: aiohttp.ClientSession) -> 
         await p.wait_idle()
         for query in ("", "?days=7&by=tokens", "?days=90"):
             page = flat((await who.get(f"/web/usage{query}")).text)
-            assert "Today" in page and "subagent" in page and "Budgets" in page, page
+            for name in ("Today", "subagent", "Budgets", "Agents", "Models", "Kinds of work", "Channels", "People"):
+                assert name in page, page
         assert (await who.get("/web/usage?days=8")).status == 400
         health = flat((await who.get("/web/health")).text)
         assert "first start" in health and "Event loop" in health and "sqlalchemy" in health

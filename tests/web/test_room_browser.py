@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
     pytest.mark.asyncio(loop_scope="session"),
 ]
-WIDTHS = (320, 380, 640, 641, 768, 920, 1024, 1280, 1920)
+WIDTHS = (320, 380, 640, 641, 768, 920, 1024, 1080, 1081, 1180, 1181, 1280, 1400, 1920)
 
 
 async def test_every_page_at_every_width(tmp_path: Path, browser: Browser) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from channels.web import agents
+from channels.web.order import in_order
 from channels.web.room import trees
 from channels.web.site import Fragment, Page, View
 from gateway.store import rows
@@ -36,7 +37,7 @@ async def load_open(view: View) -> Mapping[str, Any]:
     def unit(tx: Transaction) -> dict[str, Any]:
         statement = _ALL.where(table.c.status != Status.DONE, view.eyes.runs())
         found = [Run(*row) for row in tx.execute(statement.order_by(table.c.number).limit(MOST_OPEN + 1))]
-        lines = trees.nodes(view, tx, trees.in_order(found[:MOST_OPEN]))
+        lines = trees.nodes(view, tx, in_order(found[:MOST_OPEN]))
         return {"lines": lines, "more": len(found) > MOST_OPEN}
 
     return await view.read(unit)

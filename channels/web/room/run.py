@@ -10,12 +10,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 
 from channels.web import agents, words
+from channels.web.order import in_order
 from channels.web.room import facts, picture, trees, turns
 from channels.web.site import Fragment, Page, View
 from gateway.agent.budgets import budgets
 from gateway.http.runs import read_transcript
 from gateway.http.sessions import messages_json
-from gateway.store import inbox, rows, runs, sessions
+from gateway.store import inbox, rows, runs, sessions, standing
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Run
 from gateway.store.schema import messages as table
@@ -50,7 +51,7 @@ async def load_head(view: View) -> Mapping[str, Any]:
     """State, actions and result."""
 
     def unit(tx: Transaction) -> dict[str, Any]:
-        run = view.eyes.run(tx, view.need("id"))
+        run = standing.of(tx, view.eyes.run(tx, view.need("id")))
         [card] = agents.cards(view, tx, [run])
         kind = view.gateway.registry.job_kinds.get(run.kind)
         return {
@@ -104,7 +105,7 @@ async def load_tree(view: View) -> Mapping[str, Any]:
                 break
             top = above
         below = runs.below(tx, [top.session_id])
-        ordered = trees.in_order([top, *below])
+        ordered = in_order([top, *below])
         nodes = trees.nodes(view, tx, ordered[:TREE])
         live = any(each.open for each, _ in ordered)
         return {"nodes": nodes, "run": run, "left_out": max(0, len(ordered) - TREE), "every": 5 if live else 0}

@@ -13,6 +13,7 @@ from channels.web import agents, words
 from channels.web.room.search import Found, page, search
 from channels.web.site import Fragment, Page, View
 from gateway.http.errors import ApiError
+from gateway.store import standing
 from gateway.store.database import Transaction
 from gateway.store.runs import Outcome, Status
 from gateway.store.schema import runs as table
@@ -41,7 +42,7 @@ class Filters:
         """All but the words, for the table `runs`."""
         parts: list[ColumnElement[bool]] = []
         if self.state in OPEN:
-            parts.append(table.c.status == self.state)
+            parts.append(standing.has(self.state))
         elif self.state in ENDED:
             parts.append(table.c.outcome == self.state)
         elif self.state == "failed":

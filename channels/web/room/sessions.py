@@ -17,7 +17,7 @@ from gateway.agent.resolve import default_model
 from gateway.config import UnknownAgent, UnknownModel
 from gateway.http.errors import ApiError
 from gateway.http.sessions import messages_json
-from gateway.store import inbox, rows, runs, sessions, transcript
+from gateway.store import inbox, rows, runs, sessions, standing, transcript
 from gateway.store.database import Transaction
 from gateway.store.schema import runs as runs_table
 from gateway.store.schema import sessions as table
@@ -27,6 +27,7 @@ from gateway.views import capped
 SIZE = 50
 MESSAGES = 60
 KINDS = ("main", "subagent", "job")
+LIVE_ON = ("message", "idle", "session", "run")
 _ALL = select(*rows.columns(table, Session))
 
 
@@ -86,7 +87,7 @@ async def load_list(view: View) -> Mapping[str, Any]:
         **values,
         "older": f"/web/sessions?{older}" if values["more"] else None,
         "newest": f"/web/sessions{first}" if before else None,
-        "on": () if before else ("message", "idle", "session", "run"),
+        "on": () if before else LIVE_ON,
     }
 
 
@@ -168,8 +169,10 @@ def _line(tx: Transaction, view: View, session: Session) -> Line:
     run = runs.find(tx, session.run_id) if session.run_id else None
     title = run.label if run is not None else conversations.title(tx, view.eyes, session.key, session)
     model = session.model or (run.model if run is not None else _usual(view, session))
-    of_run = run is not None and run.open and session.turn_seq is None and not session.needs_user
-    state = (words.word(run), words.icon(run), words.tone(run)) if run is not None and of_run else None
+    state = None
+    if run is not None and run.open and not session.needs_user:
+        stands = standing.of(tx, run)
+        state = (words.word(stands), words.icon(stands), words.tone(stands))
     return Line(session, capped(title, 80), model, *(state or _state(session, waiting)), waiting, active)
 
 
@@ -178,9 +181,9 @@ def _state(session: Session, waiting: int) -> tuple[str, str, str]:
         return "set aside", "s-dead", "bad"
     if session.paused:
         return "paused", "s-paused", "warn"
-    if session.turn_seq is not None:
+    if session.turn_seq is not None and session.claimed_by is not None:
         return "at work", "s-running", "live"
-    if waiting:
+    if waiting or session.turn_seq is not None:
         return "waits", "s-queued", "calm"
     if session.closed or not session.current:
         return "closed", "s-stopped", "calm"
@@ -205,11 +208,16 @@ def _cursor(view: View) -> tuple[int, str] | None:
 
 
 LIST_PAGE = Page("/web/sessions", "Sessions", "sessions.html", load, icon="sessions", fragments=("sessions-list",))
-PAGE = Page("/web/sessions/{id}", "Session", "session.html", load_one, fragments=("session-head", "session-turns"))
+PAGE = Page(
+    "/web/sessions/{id}",
+    "Session",
+    "session.html",
+    load_one,
+    fragments=("session-head", "session-facts", "session-turns"),
+)
 FRAGMENTS = (
-    Fragment(
-        "sessions-list", "sessions_list.html", load_list, on=("message", "idle", "session", "run"), label="Sessions"
-    ),
-    Fragment("session-head", "session_head.html", load_head, on=("message", "idle", "session", "run"), label="State"),
+    Fragment("sessions-list", "sessions_list.html", load_list, on=LIVE_ON, label="Sessions"),
+    Fragment("session-head", "session_head.html", load_head, on=LIVE_ON, label="State"),
+    Fragment("session-facts", "session_facts.html", load_head, on=LIVE_ON, label="Details"),
     Fragment("session-turns", "session_turns.html", load_turns, on=("message", "idle"), label="Transcript"),
 )

@@ -1,4 +1,4 @@
-"""Runs as trees: each before what it has asked for, with its level."""
+"""Runs as the lines of a tree."""
 
 from __future__ import annotations
 
@@ -18,22 +18,6 @@ class Node:
 
     card: CardView
     level: int
-
-
-def in_order(found: Sequence[Run]) -> list[tuple[Run, int]]:
-    """Each run before what is below it, with its level. What was asked for by none of them stands at the top."""
-    known = {run.session_id for run in found}
-    below: dict[str, list[Run]] = {}
-    for run in found:
-        if run.requester_id in known:
-            below.setdefault(run.requester_id, []).append(run)
-    waiting = [(run, 0) for run in reversed(found) if run.requester_id not in known]
-    ordered: list[tuple[Run, int]] = []
-    while waiting:
-        run, level = waiting.pop()
-        ordered.append((run, level))
-        waiting += [(child, level + 1) for child in reversed(below.get(run.session_id, []))]
-    return ordered
 
 
 def nodes(view: View, tx: Transaction, ordered: Sequence[tuple[Run, int]]) -> list[Node]:
