@@ -3,8 +3,9 @@
 The crash matrix starts some hundred gateways; importing would be most of its time. What is forked is the whole
 `laneway start`, in a process, folder and environment of its own; only the imports are done before.
 
-Speaks JSON lines. In: `{"id", "words", "env", "cwd", "errors"}`. Out: `{"id", "pid"}`, then `{"id", "line"}` with the
-line that the gateway prints when it is ready, then `{"id", "code"}`.
+Speaks JSON lines. In: `{"id", "words", "env", "cwd", "errors"}`, and `"output"` for a file that gets what it prints.
+Out: `{"id", "pid"}`, then, without such a file, `{"id", "line"}` with the line that the gateway prints when it is ready,
+then `{"id", "code"}`.
 """
 
 from __future__ import annotations
@@ -123,11 +124,16 @@ def _become(order: Mapping[str, Any], output: int) -> None:
         os.environ.update(order["env"])
         errors = os.open(order["errors"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
+        if "output" in order:
+            output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         for source, target in ((nothing, 0), (output, 1), (errors, 2)):
             os.dup2(source, target)
         os.closerange(3, 256)
         importlib.reload(importlib.import_module("gateway.failpoints"))  # it reads its variables when it is imported
-        code = importlib.import_module("gateway.cli").dispatch(order["words"])
+        sys.argv = ["laneway", *order["words"]]
+        importlib.import_module("gateway.cli").main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
         sys.stdout.flush()
     finally:
         os._exit(code)

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.support.forks import forks
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "gateway.cli")
@@ -60,6 +62,14 @@ class Home:
 
     def run(self, *arguments: str, stdin: str = "") -> Done:
         """Runs one command to its end. Whatever it prints, it is no traceback."""
+        if stdin:
+            done = self._execute(arguments, stdin)
+        else:
+            done = Done(*forks().run(arguments, self.environ(), self.folder, PATIENCE_SECONDS))
+        assert "Traceback" not in done.out + done.err, done.err
+        return done
+
+    def _execute(self, arguments: Sequence[str], stdin: str) -> Done:
         done = subprocess.run(  # noqa: S603 - our own program
             [*COMMAND, *arguments],
             input=stdin,
@@ -70,7 +80,6 @@ class Home:
             timeout=PATIENCE_SECONDS,
             check=False,
         )
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
 
     def spawn(self, *arguments: str) -> subprocess.Popen[str]:
