@@ -51,6 +51,7 @@ def refused(message: Rendered) -> list[str]:
     return [*taken.ignored, *changed]
 
 
+@pytest.mark.long
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(any_document())
 def test_a_thousand_documents_lose_nothing(document: MarkdownDocument) -> None:
@@ -64,6 +65,7 @@ def test_a_thousand_documents_lose_nothing(document: MarkdownDocument) -> None:
         assert refused(message) == []
 
 
+@pytest.mark.long
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(any_document(), st.integers(300, ROOM))
 def test_a_thousand_documents_in_pieces_lose_nothing(document: MarkdownDocument, room: int) -> None:

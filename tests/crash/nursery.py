@@ -4,8 +4,8 @@ The crash matrix starts some hundred gateways; importing would be most of its ti
 `laneway start`, in a process, folder and environment of its own; only the imports are done before.
 
 Speaks JSON lines. In: `{"id", "words", "env", "cwd", "errors"}`, and `"output"` for a file that gets what it prints.
-Out: `{"id", "pid"}`, then, without such a file, `{"id", "line"}` with the line that the gateway prints when it is ready,
-then `{"id", "code"}`.
+Out: `{"id", "pid"}`, then, without such a file, `{"id", "line"}` with the line that the gateway prints when it is
+ready, then `{"id", "code"}`.
 """
 
 from __future__ import annotations
