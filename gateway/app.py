@@ -6,6 +6,7 @@ The only place that knows all parts. Nothing here survives a crash; what a start
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -395,6 +396,9 @@ class Gateway:
 
     async def _prepare_models(self) -> None:
         await self.models.prepare(configured_models(self.config))
+        if gc.get_freeze_count():  # a process of our own (gateway/cli): what has been loaded since its start stays too,
+            gc.collect()  # and a search of all that would hold up the loop for 0.1 s every now and then
+            gc.freeze()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

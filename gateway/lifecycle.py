@@ -159,7 +159,7 @@ class Lifecycle:
                 self.delay(tx, each, tx.now + each.remaining_ms)
             elif self._held(tx, each):
                 self.hold(tx, each)
-            elif not busy and runs.count_open(tx, session.id):
+            elif not busy and runs.any_open(tx, session.id):
                 self.wait(tx, each)
             if self.job_kinds.get(each.kind, NO_KIND).freezes:
                 self.lanes.poke(tx, session.id)

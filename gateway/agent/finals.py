@@ -72,7 +72,7 @@ class Finals:
     def child(self, tx: Transaction, session: Session, run: Run, message: Message, check: CheckOutput) -> Final:
         if self.resting.admissible(tx, session, run):
             return Final(Next.CONTINUE, [message])
-        if runs.count_open(tx, session.id):
+        if runs.any_open(tx, session.id):
             sessions.write(tx, session.id, session.fence, turn_seq=None, turn_route=None, claimed_by=None)
             self.lifecycle.wait(tx, run)
             return Final(Next.RELEASED, [message])

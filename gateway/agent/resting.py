@@ -38,7 +38,7 @@ class Resting:
             rows = [row for row in rows if row.route in (None, session.turn_route)]
             apart = mode in ("followup", "collect")
             return [row for row in rows if not (apart and row.kind == "user")]
-        if run is not None and run.started_at and runs.count_open(tx, session.id):
+        if run is not None and run.started_at and runs.any_open(tx, session.id):
             rows = [row for row in rows if row.kind != "announce"]
         route = rows[0].route if rows else None
         rows = [row for row in rows if row.route in (None, route)]
@@ -51,7 +51,7 @@ class Resting:
         """Whether a run may not begin: it is delayed, or was submitted with children that it waits for."""
         if run.status is Status.DELAYED:
             return True
-        return run.started_at is None and run.status is Status.WAITING and runs.count_open(tx, run.session_id) > 0
+        return run.started_at is None and run.status is Status.WAITING and runs.any_open(tx, run.session_id)
 
     def end_turn(self, tx: Transaction, session: Session) -> None:
         """Ends the turn of a session that the caller owns, and releases it."""
@@ -64,6 +64,6 @@ class Resting:
         if self.admissible(tx, session, run):
             self.lanes.enqueue(tx, session.lane, session.id)
             return
-        if run is not None and run.status in (Status.RUNNING, Status.QUEUED) and runs.count_open(tx, session.id):
+        if run is not None and run.status in (Status.RUNNING, Status.QUEUED) and runs.any_open(tx, session.id):
             self.lifecycle.wait(tx, run)
         tx.after_commit(lambda: self.events.publish("idle", {"sessionKey": session.key}, session_key=session.key))

@@ -56,7 +56,7 @@ def kept_by(tx: Transaction, run: Run) -> str | None:
     """Why a job can't be deleted now, in words that follow its number; None: it can."""
     if run.open:
         return f"hasn't ended ({texts.state_word(run)}); stop it first"
-    if runs.count_open(tx, run.session_id):
+    if runs.any_open(tx, run.session_id):
         return "has children that haven't ended"
     parent = runs.find(tx, run.parent_run_id) if run.parent_run_id else None
     if parent is not None and parent.open:

@@ -85,7 +85,7 @@ class Replayer:
             )
         kind = self._registry.job_kinds.get(run.kind)
         joins = kind is None or kind.handler is None
-        if joins and runs.count_open(tx, session.id):
+        if joins and runs.any_open(tx, session.id):
             lifecycle.wait(tx, run)
         elif tree.blocked(tx, run):
             lifecycle.hold(tx, run)

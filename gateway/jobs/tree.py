@@ -37,7 +37,7 @@ def blocked(tx: Transaction, run: Run) -> bool:
 
 def must_wait(tx: Transaction, run: Run) -> bool:
     """Whether a job has children that haven't ended (spec/jobs.md 16)."""
-    return runs.count_open(tx, run.session_id) > 0
+    return runs.any_open(tx, run.session_id)
 
 
 def went_wrong(tx: Transaction, run: Run, since: int) -> bool:

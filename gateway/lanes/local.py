@@ -172,7 +172,7 @@ class LocalLanes:
 
     def unasked(self, tx: Transaction) -> list[sessions.Unfinished]:
         """See `Lanes.unasked`."""
-        return [each for each in sessions.unfinished(tx) if not self.is_running(each.id)]
+        return [each for each in sessions.unfinished(tx) if not self.is_busy(each.id)]
 
     def give_up(self, tx: Transaction, worker_id: str) -> list[str]:
         """See `Lanes.give_up`: the slots have gone with their process."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, bindparam, func, insert, or_, select, update
+from sqlalchemy import Boolean, ColumnElement, bindparam, func, insert, literal_column, or_, select, update
 
 from gateway.agent.messages import Usage
 from gateway.store import phases, rows
@@ -204,6 +204,15 @@ _TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).return
 _OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())
 _CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.number)
 _COUNT_OPEN = select(func.count()).where(_ASKED_FOR, _OPEN)
+_ANY_OPEN = (
+    select(runs.c.id)
+    .where(
+        # By name instead of `<> 'done'`, so that the index is asked for these few and not read along all that are done.
+        _ASKED_FOR,
+        runs.c.status.in_([literal_column(f"'{status}'") for status in Status if status is not Status.DONE]),
+    )
+    .limit(1)
+)
 _COUNT_ALL = select(func.count()).where(_ASKED_FOR)
 _ADD_OWN = _CHANGE.values(
     tokens_in=runs.c.tokens_in + bindparam("more_in"),
@@ -283,6 +292,11 @@ def children(tx: Transaction, requester_id: str, *, open_only: bool = False) -> 
 def count_open(tx: Transaction, requester_id: str) -> int:
     """How many runs of a session haven't ended."""
     return int(tx.execute(_COUNT_OPEN, {"of_requester": requester_id}).scalar_one())
+
+
+def any_open(tx: Transaction, requester_id: str) -> bool:
+    """Whether a run of a session hasn't ended."""
+    return tx.execute(_ANY_OPEN, {"of_requester": requester_id}).first() is not None
 
 
 def count_all(tx: Transaction, requester_id: str) -> int:

@@ -7,6 +7,7 @@ Exit code 1 if a target isn't met.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ def main(names: Sequence[str]) -> int:
     if unknown := [name for name in names if name not in PARTS]:
         print(f"no part {', '.join(unknown)}; there are: {', '.join(PARTS)}", file=sys.stderr)
         return 2
+    gc.disable()  # the clock and the stand-ins live here: they must not stop for 0.1 s
     found = asyncio.run(measure(names))
     print(table(found))
     return 0 if all(each.met for each in found) else 1
