@@ -172,7 +172,10 @@ class LocalLanes:
 
     def unasked(self, tx: Transaction) -> list[sessions.Unfinished]:
         """See `Lanes.unasked`."""
-        return [each for each in sessions.unfinished(tx) if not self.is_busy(each.id)]
+        unasked = sessions.unfinished_ids(tx)
+        for lane in self._lanes.values():
+            unasked.difference_update(list(lane.running), list(lane.waiting))
+        return [each for each in sessions.unfinished(tx) if each.id in unasked] if unasked else []
 
     def give_up(self, tx: Transaction, worker_id: str) -> list[str]:
         """See `Lanes.give_up`: the slots have gone with their process."""

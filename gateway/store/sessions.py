@@ -132,7 +132,7 @@ _WISHES = select(
     runs.c.priority,
 ).select_from(sessions.outerjoin(runs, runs.c.id == sessions.c.run_id))
 _IN_ORDER = (sessions.c.created_at, runs.c.number, sessions.c.key)
-_UNFINISHED = _WISHES.where(
+_HAS_WORK = (
     # One by one, and `> 0`, which leaves out NULL: otherwise SQLite would read the whole table.
     sessions.c.id.in_(
         union(
@@ -144,7 +144,9 @@ _UNFINISHED = _WISHES.where(
     sessions.c.paused.is_(False),
     sessions.c.closed.is_(False),
     sessions.c.needs_user.is_(False),
-).order_by(*_IN_ORDER)
+)
+_UNFINISHED = _WISHES.where(*_HAS_WORK).order_by(*_IN_ORDER)
+_UNFINISHED_IDS = select(sessions.c.id).where(*_HAS_WORK)
 
 
 def _one(tx: Transaction, statement: Any, **parameters: Any) -> Session | None:
@@ -360,6 +362,11 @@ def unfinished(tx: Transaction, *, unclaimed: bool = False) -> list[Unfinished]:
         unclaimed: only those that no process has claimed.
     """
     return _wishes(tx, _UNFINISHED.where(sessions.c.claimed_by.is_(None)) if unclaimed else _UNFINISHED)
+
+
+def unfinished_ids(tx: Transaction) -> set[str]:
+    """The same sessions, by their ids alone: a tenth of the work where there are thousands."""
+    return set(tx.execute(_UNFINISHED_IDS, {"now": tx.now}).scalars())
 
 
 def wishes(tx: Transaction, session_ids: list[str]) -> list[Unfinished]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -136,17 +136,20 @@ async def test_4_what_becomes_due_while_the_inbox_is_looked_through_isn_t_missed
 ) -> None:
     """Between that look and the one for the next time lies a moment, on a busy machine a long one; the sweep comes
     much later."""
-    plain = sessions.unfinished
 
-    def slow(tx: Transaction, **more: bool) -> list[sessions.Unfinished]:
-        found = plain(tx, **more)
-        time.sleep(0.3)  # in a thread of the database's
-        return found
+    def slow(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(tx: Transaction, **more: bool) -> Any:
+            found = look(tx, **more)
+            time.sleep(0.3)  # in a thread of the database's
+            return found
+
+        return looked
 
     async with working(tmp_path, mode="collect", debounceMs=150) as (p, probes):
         probes.open("g")
         await p.wait_idle()
-        monkeypatch.setattr(sessions, "unfinished", slow)
+        for name in ("unfinished", "unfinished_ids"):
+            monkeypatch.setattr(sessions, name, slow(getattr(sessions, name)))
         begun = time.monotonic()
         await p.say("one")
         await p.wait_idle()
