@@ -98,9 +98,9 @@ class Lifecycle:
 
     def delay(self, tx: Transaction, run: Run, until: int) -> Run:
         """It isn't started before a time (milliseconds): it was submitted so, or waits for its next attempt."""
-        runs.change(tx, run.id, status=Status.DELAYED, not_before=until, **self._stop_waiting(tx, run))
+        now = runs.changed(tx, run.id, status=Status.DELAYED, not_before=until, **self._stop_waiting(tx, run))
         self._wake_at(tx, until)
-        return self.tell(tx, run.id, "delayed")
+        return self.told(tx, now, "delayed")
 
     def hold(self, tx: Transaction, run: Run) -> Run:
         """It isn't started before the jobs that it comes after have ended well."""

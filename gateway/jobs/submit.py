@@ -273,7 +273,7 @@ class Submitter:
         else:
             lifecycle.enqueue(tx, run)
         if run.kind not in self._registry.run_kinds:
-            lifecycle.tell(tx, run.id, "created")
+            lifecycle.told(tx, run, "created")
         return run
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from gateway.config.mcp import McpServer
 from gateway.mcp.client import server as life
 from gateway.store.database import Transaction
 from gateway.store.schema import processes
@@ -169,6 +170,19 @@ async def test_nothing_is_left_of_it(tmp_path: Path) -> None:
         await p.gateway.mcp.stop()
         assert await p.gateway.database.read(_groups) == []
         await until(lambda: not alive(started) and not alive(odd.pids[0]), "their deaths")
+
+
+async def test_a_server_that_cannot_be_reached_is_stopped_all_the_same(tmp_path: Path) -> None:
+    """Whenever that is: also in the moment in which a connection fails, as the library loses a cancellation then."""
+    settings = McpServer.model_validate({"url": "http://127.0.0.1:9/mcp"})
+    async with pilot(tmp_path) as p:
+        around = life.Surroundings(p.gateway.database, p.gateway.instance, p.gateway.bus, p.paths.state, {}, str)
+        for number in range(60):
+            unreachable = life.Server("web", settings, around)
+            unreachable.start()
+            await asyncio.sleep(number / 2000)
+            async with asyncio.timeout(10):
+                await unreachable.stop()
 
 
 async def test_the_configuration_is_followed(tmp_path: Path) -> None:

@@ -108,6 +108,8 @@ class Server:
         self._around = around
         self._connection: Connection | None = None
         self._settled = asyncio.Event()
+        self._ended = False
+        """A cancellation isn't enough: the protocol's library loses one that comes as a connection fails."""
         self._tasks = TaskSet()
 
     @property
@@ -122,6 +124,7 @@ class Server:
 
     async def stop(self) -> None:
         """Ends it."""
+        self._ended = True
         await self._tasks.stop()
         self._to(State.OFF, "it is stopped")
 
@@ -171,11 +174,13 @@ class Server:
     async def _live(self) -> None:
         wait = FIRST_WAIT_SECONDS
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._ended:
             began = loop.time()
             try:
                 await self._connect()
             except (Broken, Refused, StoreError, FenceLost) as error:
+                if self._ended:
+                    return
                 if loop.time() - began > STEADY_SECONDS:
                     wait = FIRST_WAIT_SECONDS
                 self._to(State.WAITING, str(error))
