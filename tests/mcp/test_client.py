@@ -177,10 +177,12 @@ async def test_a_server_that_cannot_be_reached_is_stopped_all_the_same(tmp_path:
     settings = McpServer.model_validate({"url": "http://127.0.0.1:9/mcp"})
     async with pilot(tmp_path) as p:
         around = life.Surroundings(p.gateway.database, p.gateway.instance, p.gateway.bus, p.paths.state, {}, str)
-        for number in range(60):
+        for number in range(100):
             unreachable = life.Server("web", settings, around)
             unreachable.start()
-            await asyncio.sleep(number / 2000)
+            if number == 0:
+                await until(lambda it=unreachable: it.state is life.State.WAITING, "the library")
+            await asyncio.sleep(number / 4000)
             async with asyncio.timeout(10):
                 await unreachable.stop()
 
