@@ -31,7 +31,7 @@ from gateway.store.schema import sessions as table
 
 MOST_AT_ONCE = 16
 """Rows that are picked in one unit of work."""
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.002
 """So soon after a look at the queue what others do with it is looked at together: each of them tells of each row."""
 RETRY_SECONDS = 1.0
 REST_SECONDS = 5.0
