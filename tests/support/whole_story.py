@@ -7,8 +7,9 @@ for the gate of its name; whoever digs repeats what it has heard last, and every
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import takewhile
 
-from tests.support.model_script import Call, calls, say
+from tests.support.model_script import Call, Seen, calls, say, text_of
 from tests.support.pilot import REPORT, Pilot
 
 LABELS = ("count", "hang", "dig")
@@ -22,7 +23,7 @@ def whole_story(p: Pilot) -> None:
     spawned.append(Call("sessions_spawn", {"task": "dig it", "label": "dig", "thread": True}))
     p.on(reply=calls(*spawned), role="main", user="spawn$", turn_step=1)
     p.on(reply=say(AT_WORK), role="main", user="spawn$", turn_step=2)
-    p.on(lambda seen: say(f"{TOLD} {' '.join(_reported(seen.last_user))}"), role="main", user=REPORT)
+    p.on(lambda seen: say(f"{TOLD} {' '.join(_reported(_unanswered(seen)))}"), role="main", user=REPORT)
     for label in LABELS[:2]:
         p.on(reply=say(f"{label} is over", hold=label), role="child", task=f"^{label} it")
     p.on(lambda seen: say(f"dug for {seen.last_user}", hold="dig"), role="child", task="^dig it")
@@ -31,6 +32,12 @@ def whole_story(p: Pilot) -> None:
 def reports(shown: Iterable[str]) -> list[str]:
     """The labels whose reports were answered, sorted; one that was answered twice is there twice."""
     return sorted(word for text in shown if TOLD in text for word in text.partition(TOLD)[2].split())
+
+
+def _unanswered(seen: Seen) -> str:
+    """What has come since the last answer: several reports may be let in at once."""
+    new = takewhile(lambda message: message["role"] != "assistant", reversed(seen.messages))
+    return "\n".join(text_of(message) for message in new)
 
 
 def _reported(text: str) -> list[str]:
