@@ -190,6 +190,7 @@ class Lifecycle:
         by_owner: bool = False,
         spare: bool = False,
         downward: bool = False,
+        known: Run | None = None,
     ) -> Run:
         """Ends a run. Ending one that has ended changes nothing.
 
@@ -204,8 +205,9 @@ class Lifecycle:
             by_owner: the caller works on the session himself, and stops after this unit.
             spare: lets its children run on.
             downward: what asked for it is ending, so that its own end means nothing for that one.
+            known: the run, if the caller has read it in this unit since he holds its session.
         """
-        run = runs.find(tx, run_id)
+        run = known or runs.find(tx, run_id)
         if run is None:
             raise LookupError(f"run {run_id} doesn't exist")
         if run.open and self._hold(tx, run, outcome):

@@ -80,7 +80,7 @@ class Jobs:
             _give_back(tx, session)
             self._lifecycle.wait(tx, run)
         else:
-            self._lifecycle.finish(tx, run.id, Outcome.OK, output=run.output, by_owner=True)
+            self._lifecycle.finish(tx, run.id, Outcome.OK, output=run.output, by_owner=True, known=run)
         return None
 
     async def run(self, claimed: Claimed) -> None:
@@ -173,12 +173,13 @@ class Jobs:
             result=texts.joined(children),
             output=texts.details(children),
             by_owner=True,
+            known=run,
         )
 
     def _finished(self, tx: Transaction, claimed: Claimed, run: Run, output: Any) -> None:
         """The handler has returned; a job that has added children ends when they have."""
         if not tree.must_wait(tx, run):
-            self._lifecycle.finish(tx, run.id, Outcome.OK, output=output, by_owner=True)
+            self._lifecycle.finish(tx, run.id, Outcome.OK, output=output, by_owner=True, known=run)
             return
         _give_back(tx, claimed.session)
         runs.change(tx, run.id, output=output, state={**(run.state or {}), RETURNED: True})
@@ -203,7 +204,7 @@ class Jobs:
 
     def _timed_out(self, tx: Transaction, _claimed: Claimed, run: Run) -> None:
         text = f"it used up its {run.timeout_ms / 1000:g} s (timeoutMs)"
-        self._lifecycle.finish(tx, run.id, Outcome.TIMEOUT, error=text, cause="timeout", by_owner=True)
+        self._lifecycle.finish(tx, run.id, Outcome.TIMEOUT, error=text, cause="timeout", by_owner=True, known=run)
 
     def _failed(self, tx: Transaction, claimed: Claimed, run: Run, text: str, again: bool, output: Any = None) -> None:
         """An attempt has failed: another one follows after a while, if there are any left."""
@@ -213,7 +214,7 @@ class Jobs:
             self._lifecycle.delay(tx, run, tx.now + backoff_ms(run))
             return
         outcome = Outcome.DEAD if again and run.max_attempts > 1 else Outcome.ERROR
-        self._lifecycle.finish(tx, run.id, outcome, error=text, cause="failed", output=output, by_owner=True)
+        self._lifecycle.finish(tx, run.id, outcome, error=text, cause="failed", output=output, by_owner=True, known=run)
 
 
 async def _handle(kind: JobKind, context: Context) -> Any:
