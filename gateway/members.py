@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from gateway import __version__
 from gateway.bus import Bus, Words
-from gateway.lanes.base import place
 from gateway.lanes.lease import Lease
 from gateway.lanes.postgres import PostgresLanes
 from gateway.machine import host_name, machine_id, start_time, watch_end
@@ -212,7 +211,4 @@ class Members:
 
     def _ask_again(self, tx: Transaction, worker_id: str, session_ids: list[str]) -> None:
         """Frees seats, and asks for what was being done and what was about to be."""
-        asked = {*session_ids, *self._lanes.give_up(tx, worker_id)}
-        sessions.hold_all(tx, asked)
-        for each in sessions.wishes(tx, list(asked)):
-            self._lanes.enqueue(tx, each.lane, each.id, place(each.started, each.priority), age=each.age)
+        self._lanes.ask_again(tx, {*session_ids, *self._lanes.give_up(tx, worker_id)})

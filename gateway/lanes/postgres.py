@@ -134,6 +134,12 @@ class PostgresLanes:
         queue.enqueue(_raw(tx), lane, session_id, priority, tx.now if age is None else age)
         tx.after_commit(self._wake.set)
 
+    def ask_again(self, tx: Transaction, session_ids: set[str]) -> None:
+        """Asks for sessions that were asked for, or at work, before: each keeps its priority and its age."""
+        sessions.hold_all(tx, session_ids)
+        for each in sessions.wishes(tx, list(session_ids)):
+            self.enqueue(tx, each.lane, each.id, place(each.started, each.priority), age=each.age)
+
     def cancel(self, tx: Transaction, session_id: str) -> None:
         """See `Lanes.cancel`."""
         fence = tx.execute(select(table.c.fence).where(table.c.id == session_id)).scalar() or 0
@@ -344,10 +350,7 @@ class PostgresLanes:
         for session_id in left:
             sessions.change(tx, session_id, claimed_by=None)
         queue.remove(_raw(tx), [*(each.item.id for each in ended), *(item.id for item in returned)])
-        again = [*left, *(item.session_id for item in returned)]
-        sessions.hold_all(tx, again)
-        for each in sessions.wishes(tx, again):
-            self.enqueue(tx, each.lane, each.id, place(each.started, each.priority), age=each.age)
+        self.ask_again(tx, {*left, *(item.session_id for item in returned)})
 
     def _mine(self) -> set[int]:
         """The rows that this process has picked and not given back."""
