@@ -77,7 +77,8 @@ class Queues:
             quiet = tx.now + self.config().messages.queue.debounce_ms
             inbox.postpone(tx, session.id, quiet)
             tx.after_commit(lambda: self.due(quiet))
-        elif mode == "interrupt":
+            return Accepted(row.id, reply=notice, session_key=session.key)
+        if mode == "interrupt":
             self.steps.stop_turn(tx, session, "interrupted by a newer message of the user")
         self.lanes.enqueue(tx, session.lane, session.id, RESUMED if session.turn_seq else FRESH)
         return Accepted(row.id, reply=notice, session_key=session.key)

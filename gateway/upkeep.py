@@ -86,9 +86,10 @@ class Upkeep:
 
     async def enqueue_unfinished(self) -> None:
         """Asks for every session that has something to do; those at work before go first."""
-        waiting, self._looked = await self._database.read(self._unasked)
+        waiting, now = await self._database.read(self._unasked, self._looked)
         for start in range(0, len(waiting), AT_ONCE):
             await self._database.run(self._enqueue_all, waiting[start : start + AT_ONCE])
+        self._looked = now
 
     async def note(self, session_id: str | None) -> None:
         """See `Solitude.note`."""
@@ -137,8 +138,11 @@ class Upkeep:
         await self._database.run(self._lanes.tidy)
         await self.enqueue_unfinished()
 
-    def _unasked(self, tx: Transaction) -> tuple[list[sessions.Unfinished], int]:
-        return self._lanes.unasked(tx), tx.now
+    def _unasked(self, tx: Transaction, looked: int) -> tuple[list[sessions.Unfinished], int]:
+        found = self._lanes.unasked(tx)
+        # Whoever is at work on these may have looked before they were due, and be about to rest.
+        ripe = inbox.ripened(tx, looked) - {each.id for each in found}
+        return [*found, *sessions.wishes(tx, list(ripe))], tx.now
 
     def _enqueue_all(self, tx: Transaction, waiting: Sequence[sessions.Unfinished]) -> None:
         for each in waiting:

@@ -171,6 +171,12 @@ def next_due(tx: Transaction, after: int) -> int | None:
     ).scalar()
 
 
+def ripened(tx: Transaction, after: int) -> set[str]:
+    """The sessions with a row that had been put off, and has become due since a time (milliseconds)."""
+    ripe = (inbox.c.due_at > after, inbox.c.due_at <= tx.now, inbox.c.due_at > inbox.c.created_at)
+    return set(tx.execute(select(inbox.c.session_id).where(inbox.c.state == "pending", *ripe)).scalars())
+
+
 def _mark(tx: Transaction, row_id: int, **fields: Any) -> None:
     tx.execute(_MARK, {"of_row": row_id, **fields})
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.store import sessions
+from gateway.store import inbox, sessions
 from gateway.store.database import Transaction
 from gateway.timers import SWEEP_SECONDS
 from tests.support.model_script import Call, Reply, call, calls, say
@@ -131,28 +131,45 @@ async def test_4_collect_takes_all_in_one_turn_after_quiet(tmp_path: Path) -> No
         assert p.model.requests[-1].users[-3:] == ("one", "two", "three")
 
 
+def slow(look: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    """A look at the database after which the machine is busy with something else."""
+
+    def looked(tx: Transaction, *which: Any, **more: bool) -> Any:
+        found = look(tx, *which, **more)
+        time.sleep(seconds)  # in a thread of the database's
+        return found
+
+    return looked
+
+
 async def test_4_what_becomes_due_while_the_inbox_is_looked_through_isn_t_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between that look and the one for the next time lies a moment, on a busy machine a long one; the sweep comes
     much later."""
-
-    def slow(look: Callable[..., Any]) -> Callable[..., Any]:
-        def looked(tx: Transaction, **more: bool) -> Any:
-            found = look(tx, **more)
-            time.sleep(0.3)  # in a thread of the database's
-            return found
-
-        return looked
-
     async with working(tmp_path, mode="collect", debounceMs=150) as (p, probes):
         probes.open("g")
         await p.wait_idle()
         for name in ("unfinished", "unfinished_ids"):
-            monkeypatch.setattr(sessions, name, slow(getattr(sessions, name)))
+            monkeypatch.setattr(sessions, name, slow(getattr(sessions, name), 0.3))
         begun = time.monotonic()
         await p.say("one")
         await p.wait_idle()
+        assert time.monotonic() - begun < SWEEP_SECONDS / 3
+
+
+async def test_4_what_becomes_due_while_the_session_comes_to_rest_isn_t_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The turn's last look was too early; when the message is due the session is still at work, and then it rests."""
+    async with working(tmp_path, mode="collect", debounceMs=200) as (p, probes):
+        begun = time.monotonic()
+        await p.say("one")
+        monkeypatch.setattr(inbox, "pending", slow(inbox.pending, 0.4))
+        probes.open("g")
+        await p.wait_said("ok")
+        await p.wait_idle()
+        assert p.model.requests[-1].users[-1] == "one"
         assert time.monotonic() - begun < SWEEP_SECONDS / 3
 
 
