@@ -162,11 +162,14 @@ async def test_4_what_becomes_due_while_the_session_comes_to_rest_isn_t_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The turn's last look was too early; when the message is due the session is still at work, and then it rests."""
-    async with working(tmp_path, mode="collect", debounceMs=200) as (p, probes):
+    async with working(tmp_path, mode="collect", debounceMs=300) as (p, probes):
+        p.on(reply=say("ok", hold="h"), user="^work$", turn_step=2)
+        probes.open("g")
+        await p.wait_asked(lambda seen: seen.turn_step == 2)
         begun = time.monotonic()
         await p.say("one")
-        monkeypatch.setattr(inbox, "pending", slow(inbox.pending, 0.4))
-        probes.open("g")
+        monkeypatch.setattr(inbox, "pending", slow(inbox.pending, 0.5))
+        p.model.release("h")
         await p.wait_said("ok")
         await p.wait_idle()
         assert p.model.requests[-1].users[-1] == "one"
