@@ -8,7 +8,7 @@ SEED   ?=
 JOBS   ?= 5000
 DB     ?= postgres
 
-ON_POSTGRES := tests/postgres tests/jobs tests/spec tests/mcp tests/test_events.py tests/test_store.py
+ON_POSTGRES := tests/postgres tests/jobs tests/spec tests/mcp tests/test_events.py tests/test_store.py tests/test_statements.py
 
 .PHONY: chat start test test-postgres check format proofs fire chaos chaos-jobs fuzz bench lock clean
 

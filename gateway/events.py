@@ -15,23 +15,34 @@ that it has grown, and fleeting ones wait for what was committed before them.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import ARRAY, BigInteger, Text, bindparam, cast, delete, func, insert, select
 
 from gateway.live import Live, Partial
 from gateway.store.database import Database, StoreError, Transaction
 from gateway.store.schema import events
 
 log = logging.getLogger(__name__)
-_INSERT = insert(events).inline()
+_NAMES = ("type", "session_id", "session_key", "run_id", "data", "created_at")
+_TYPES = (*(Text,) * 5, BigInteger)
+_ROWS = (
+    func.unnest(*(bindparam(f"{name}s", type_=ARRAY(kind)) for name, kind in zip(_NAMES, _TYPES, strict=True)))
+    .table_valued(*_NAMES)
+    .render_derived()
+)
+_INSERT = insert(events).from_select(_NAMES, select(*(cast(_ROWS.c[name], events.c[name].type) for name in _NAMES)))
+"""Several at once, each column as a list: on PostgreSQL."""
 _APPEND = insert(events).returning(events.c.id)
 LOCK = "events"
 RETRY_SECONDS = 0.5
+PAUSE_SECONDS = 0.005
+"""So long after a look at the table what has come since is looked at together."""
 KEPT_MILLISECONDS = 24 * 60 * 60 * 1000
 KEPT_ROWS = 100_000
 REPLAY_BATCH = 500
@@ -110,29 +121,24 @@ class EventLog:
             session_key: that session's key, by which subscribers filter.
             run_id: the run that it is about.
         """
-        row = {
-            "type": type,
-            "session_id": session_id,
-            "session_key": session_key,
-            "run_id": run_id,
-            "data": dict(data),
-            "created_at": tx.now,
-        }
         if tx.alone:
-            key: int = tx.execute(_APPEND, row).scalar_one()
+            row = (type, session_id, session_key, run_id, dict(data), tx.now)
+            key: int = tx.execute(_APPEND, dict(zip(_NAMES, row, strict=True))).scalar_one()
             event = Event(key, type, data, session_key, run_id)
             tx.after_commit(lambda: self._dispatch(event))
             return
-        waiting: list[dict[str, Any]] = tx.kept.setdefault(LOCK, [])
+        waiting = tx.gathered.setdefault(LOCK, [])
         if not waiting:
             tx.before_commit(lambda: self._write(tx, waiting))
             tx.after_commit(self.look)  # before what the unit tells later, so that nothing fleeting overtakes it
-        waiting.append(row)
+        waiting.append((type, session_id, session_key, run_id, json.dumps(data), tx.now))
 
-    def _write(self, tx: Transaction, waiting: list[dict[str, Any]]) -> None:
-        """Stores a unit's events at its end: nobody waits for the lock longer than a commit takes."""
-        tx.lock_name(LOCK)
-        tx.execute(_INSERT, waiting)
+    def _write(self, tx: Transaction, waiting: list[tuple[Any, ...]]) -> None:
+        """Stores a transaction's events at its end: nobody waits for the lock longer than a commit takes."""
+        tx.lock_names(LOCK)
+        tx.execute(
+            _INSERT, {f"{name}s": list(column) for name, column in zip(_NAMES, zip(*waiting, strict=True), strict=True)}
+        )
         waiting.clear()
         self._tell(tx)
 
@@ -297,6 +303,7 @@ class Follower:
                 log.warning("events wait for the database: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)  # nothing tells when a server is back
                 self._grown.set()
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _read(self) -> None:
         self._grown.clear()

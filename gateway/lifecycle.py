@@ -20,7 +20,7 @@ from gateway.metrics import Metrics
 from gateway.posting import Posting
 from gateway.store import inbox, jobs, runs, sessions, threads, transcript
 from gateway.store.database import Transaction
-from gateway.store.runs import Outcome, Run, Status
+from gateway.store.runs import Outcome, Run, Seen, Status
 from gateway.telemetry import context, spans
 from gateway.telemetry.tracing import Span, Tracing
 from gateway.transcripts import TranscriptFiles
@@ -190,7 +190,7 @@ class Lifecycle:
         by_owner: bool = False,
         spare: bool = False,
         downward: bool = False,
-        known: Run | None = None,
+        seen: Seen | None = None,
     ) -> Run:
         """Ends a run. Ending one that has ended changes nothing.
 
@@ -205,9 +205,12 @@ class Lifecycle:
             by_owner: the caller works on the session himself, and stops after this unit.
             spare: lets its children run on.
             downward: what asked for it is ending, so that its own end means nothing for that one.
-            known: the run, if the caller has read it in this unit since he holds its session.
+            seen: what the caller knows of it.
+
+        Raises:
+            FenceLost: its session isn't the caller's any more (`seen.fence`).
         """
-        run = known or runs.find(tx, run_id)
+        run = seen.run if seen else runs.find(tx, run_id)
         if run is None:
             raise LookupError(f"run {run_id} doesn't exist")
         if run.open and self._hold(tx, run, outcome):
@@ -218,7 +221,7 @@ class Lifecycle:
             for child in runs.children(tx, run.session_id, open_only=True):
                 why = f"“{run.label}”, which asked for it, ended"
                 self.finish(tx, child.id, Outcome.STOPPED, error=why, downward=True)
-        session = self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner)
+        session = self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner, seen=seen)
         ended = runs.changed(
             tx,
             run.id,
@@ -232,10 +235,13 @@ class Lifecycle:
             remaining_ms=None,
             **self._last_words(tx, run, session, result, output),
             **({"idempotency_key": None} if outcome in FREES_KEY else {}),
-            **self._stop_waiting(tx, run),
+            **({} if run.requester_id else {"announced_at": tx.now}),
+            **{"active_ms": run.active_ms, **self._stop_waiting(tx, run)},
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
-        self._tell_all(tx, self._announce(tx, ended), session, downward=downward)
+        self._tell_all(
+            tx, self._announce(tx, ended), session, downward=downward, followed=seen is None or seen.followed
+        )
         return ended
 
     def _hold(self, tx: Transaction, run: Run, outcome: Outcome) -> bool:
@@ -305,7 +311,7 @@ class Lifecycle:
         self.told(tx, run, "done")
         found = self.requester(tx, run)
         if found is None:
-            self._plan_archive(tx, run, soon=True, announced_at=tx.now)
+            self._plan_archive(tx, run, soon=True, **({"announced_at": tx.now} if run.requester_id else {}))
             return run
         session, note = found
         trace = context.child_of(tx.trace or run.trace)
@@ -337,12 +343,15 @@ class Lifecycle:
             return self.kinds[run.kind].announcement(tx, run)
         return texts.announcement(run, tx.now)
 
-    def _tell_all(self, tx: Transaction, run: Run, session: sessions.Session, *, downward: bool) -> None:
+    def _tell_all(
+        self, tx: Transaction, run: Run, session: sessions.Session, *, downward: bool, followed: bool
+    ) -> None:
         if not downward:
             self._tell_parent(tx, run)
         if run.kind in self.kinds:
             self._tell_thread(tx, session, run)
-        self._tell_dependents(tx, run)
+        if followed:
+            self._tell_dependents(tx, run)
 
     def _tell_parent(self, tx: Transaction, child: Run) -> None:
         """What the end of a child means for its parent: the child's own policy says it (spec/jobs.md 16–18)."""
@@ -459,10 +468,13 @@ class Lifecycle:
         minutes = agent_of(self.config(), run.agent_id).subagents.archive_after_minutes
         return since + int(minutes * MINUTE_MS) if minutes else None
 
-    def _close_session(self, tx: Transaction, run: Run, outcome: Outcome, *, by_owner: bool) -> sessions.Session:
+    def _close_session(
+        self, tx: Transaction, run: Run, outcome: Outcome, *, by_owner: bool, seen: Seen | None
+    ) -> sessions.Session:
         closed = not (self._stays(run) and threads.of_session(tx, run.session_id))
         over: dict[str, Any] = {"closed": closed, "paused": False, "needs_user": False}
-        session = sessions.take_over(tx, run.session_id, **over, turn_seq=None, turn_route=None)
+        fence = seen.fence if seen else None
+        session = sessions.take_over(tx, run.session_id, fence=fence, **over, turn_seq=None, turn_route=None)
         if session.kind != "job":  # a handler asks nobody
             self.withdraw(tx, run.session_id)
         if not by_owner:

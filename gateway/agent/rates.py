@@ -79,7 +79,7 @@ async def unlimited(_model: ModelRef, _on_wait: OnWait | None) -> AsyncGenerator
 
 def _take(tx: Transaction, lease: str, provider: str, holder: str, most: int, lease_ms: int) -> int | None:
     """Takes a lease; returns when the next one lapses (milliseconds) if there is none."""
-    tx.lock_name(f"rate:{provider}")
+    tx.lock_names(f"rate:{provider}")
     tx.execute(delete(rate_leases).where(rate_leases.c.until <= tx.now))
     mine = rate_leases.c.provider == provider
     if int(tx.execute(select(func.count()).where(mine)).scalar_one()) >= most:

@@ -101,15 +101,29 @@ class Steps:
     jobs: Jobs
     tracing: Tracing
 
-    def begin(self, tx: Transaction, session_id: str, sections: Sections) -> Begun | Claimed | None:
-        """Claims the session if there is something to do, loads it, and lets in what may enter; None: there isn't."""
+    def begin(
+        self, tx: Transaction, session_id: str, sections: Sections, above: bool = False
+    ) -> Begun | Claimed | None:
+        """Claims the session if there is something to do, loads it, and lets in what may enter; None: there isn't.
+
+        Args:
+            tx: the unit of work.
+            session_id: which.
+            sections: make those of the system prompt.
+            above: holds the session above it first.
+
+        Raises:
+            HoldAbove: it has to.
+        """
+        if above:
+            sessions.hold_with_above(tx, session_id)
         session = sessions.claim(tx, session_id, self.instance)
         if session is None:
             return None
         held = (session.id, session.fence)
         tx.after_commit(lambda: self.lanes.holds(*held))
         if session.kind == "job":
-            return self.jobs.begin(tx, session)
+            return self.jobs.begin(tx, session, alone=not (above or tx.alone))
         run = runs.find(tx, session.run_id) if session.run_id else None
         rows = self.resting.admissible(tx, session, run)
         if session.turn_seq is None and not rows:

@@ -27,7 +27,7 @@ from gateway.jobs.runner import Claimed
 from gateway.store import inbox, sessions
 from gateway.store.database import Database, StoreError, Transaction
 from gateway.store.runs import Outcome
-from gateway.store.sessions import FenceLost
+from gateway.store.sessions import FenceLost, HoldAbove
 from gateway.store.transcript import Message
 from gateway.telemetry import calls, context, names, spans
 from gateway.telemetry.tracing import Tracing
@@ -64,9 +64,7 @@ class Turns:
         """Works on a session until nothing is left to do for it, or somebody else takes it."""
         try:
             async with self._starting:
-                begun = await self._parts.database.run(
-                    self._parts.steps.begin, session_id, self._parts.settings.sections
-                )
+                begun = await self._begin(session_id)
         except StoreError:
             log.exception("session %s can't be activated; the sweep will try again", session_id)
             return
@@ -93,6 +91,13 @@ class Turns:
             await turn.fail(f"the turn failed: {type(error).__name__}: {error}", "internal", Outcome.ERROR)
         finally:
             await turn.record()
+
+    async def _begin(self, session_id: str) -> Begun | Claimed | None:
+        database, begin, sections = self._parts.database, self._parts.steps.begin, self._parts.settings.sections
+        try:
+            return await database.run_together(begin, session_id, sections)
+        except HoldAbove:
+            return await database.run(begin, session_id, sections, above=True)
 
 
 class Turn:

@@ -12,7 +12,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.agent.clock import RunClock
@@ -32,8 +32,8 @@ from gateway.lifecycle import Lifecycle
 from gateway.plugins import Registry
 from gateway.store import runs, sessions
 from gateway.store.database import Database, Transaction
-from gateway.store.runs import Outcome, Run, Status
-from gateway.store.sessions import FenceLost, Session
+from gateway.store.runs import Outcome, Run, Seen, Status
+from gateway.store.sessions import FenceLost, HoldAbove, Session
 from gateway.telemetry import names
 from gateway.telemetry.tracing import Recording, error_type
 
@@ -61,8 +61,12 @@ class Jobs:
         self._lifecycle = lifecycle
         self._draining = draining
 
-    def begin(self, tx: Transaction, session: Session) -> Claimed | None:
-        """In the unit that claims the session: what there is to do; None: nothing now, and the session is released."""
+    def begin(self, tx: Transaction, session: Session, *, alone: bool) -> Claimed | None:
+        """In the unit that claims the session: what there is to do; None: nothing now, and the session is released.
+
+        Raises:
+            HoldAbove: it ends here, and only its own session is held (`alone`).
+        """
         run = runs.find(tx, session.run_id) if session.run_id else None
         if run is None or not run.open or not self._ready(tx, run):
             sessions.write(tx, session.id, session.fence, claimed_by=None)
@@ -71,7 +75,7 @@ class Jobs:
         if kind is None:
             self._put_off(tx, session, run, Unavailable(f"no plugin brings the kind `{run.kind}` now"))
         elif kind.handler is None:
-            self._settle(tx, run)
+            self._settle(tx, run, alone=alone)
         elif RETURNED not in (run.state or {}):
             if run.trace is None and (trace := self._lifecycle.tracing.begin()) is not None:
                 runs.change(tx, run.id, trace=trace)
@@ -80,7 +84,8 @@ class Jobs:
             _give_back(tx, session)
             self._lifecycle.wait(tx, run)
         else:
-            self._lifecycle.finish(tx, run.id, Outcome.OK, output=run.output, by_owner=True, known=run)
+            _hold_above(run, alone)
+            self._lifecycle.finish(tx, run.id, Outcome.OK, output=run.output, by_owner=True, seen=Seen(run))
         return None
 
     async def run(self, claimed: Claimed) -> None:
@@ -134,10 +139,10 @@ class Jobs:
             span.failed(error_type(type(error)))
             await self._unit(self._failed, claimed, clock, f"{type(error).__name__}: {error}", True)
         else:
-            await self._unit(self._finished, claimed, clock, output)
+            await self._database.run_together(self._finished, claimed, clock.take(), output)
 
     async def _unit(self, unit: Callable[..., None], claimed: Claimed, clock: RunClock, *more: Any) -> None:
-        await self._database.run(self._owned, unit, claimed, clock.take(), *more)
+        await self._database.run_together(self._owned, unit, claimed, clock.take(), *more)
 
     # ---- units of work ----
 
@@ -157,13 +162,14 @@ class Jobs:
             return False
         return run.status is not Status.WAITING or not tree.must_wait(tx, run)
 
-    def _settle(self, tx: Transaction, run: Run) -> None:
+    def _settle(self, tx: Transaction, run: Run, *, alone: bool) -> None:
         """A job without work of its own: it ends when its children have, and waits for its first one."""
         if tree.must_wait(tx, run) or not runs.count_all(tx, run.session_id):
             sessions.change(tx, run.session_id, claimed_by=None)
             if run.status is not Status.WAITING:
                 self._lifecycle.wait(tx, run)
             return
+        _hold_above(run, alone)
         run = self._lifecycle.start(tx, run)
         children = tree.counted(runs.children(tx, run.session_id))
         self._lifecycle.finish(
@@ -173,14 +179,22 @@ class Jobs:
             result=texts.joined(children),
             output=texts.details(children),
             by_owner=True,
-            known=run,
+            seen=Seen(run),
         )
 
-    def _finished(self, tx: Transaction, claimed: Claimed, run: Run, output: Any) -> None:
+    def _finished(self, tx: Transaction, claimed: Claimed, active_ms: int, output: Any) -> None:
         """The handler has returned; a job that has added children ends when they have."""
-        if not tree.must_wait(tx, run):
-            self._lifecycle.finish(tx, run.id, Outcome.OK, output=output, by_owner=True, known=run)
+        session = claimed.session
+        sessions.hold_all(tx, [claimed.run.requester_id, session.id])
+        run, waits, followed = runs.at_end(tx, claimed.run.id)
+        if waits:
+            self._owned(tx, self._returned, claimed, active_ms, output)
             return
+        run = replace(run, active_ms=run.active_ms + active_ms)
+        seen = Seen(run, session.fence, followed)
+        self._lifecycle.finish(tx, run.id, Outcome.OK, output=output, by_owner=True, seen=seen)
+
+    def _returned(self, tx: Transaction, claimed: Claimed, run: Run, output: Any) -> None:
         _give_back(tx, claimed.session)
         runs.change(tx, run.id, output=output, state={**(run.state or {}), RETURNED: True})
         self._lifecycle.wait(tx, run)
@@ -204,7 +218,7 @@ class Jobs:
 
     def _timed_out(self, tx: Transaction, _claimed: Claimed, run: Run) -> None:
         text = f"it used up its {run.timeout_ms / 1000:g} s (timeoutMs)"
-        self._lifecycle.finish(tx, run.id, Outcome.TIMEOUT, error=text, cause="timeout", by_owner=True, known=run)
+        self._lifecycle.finish(tx, run.id, Outcome.TIMEOUT, error=text, cause="timeout", by_owner=True, seen=Seen(run))
 
     def _failed(self, tx: Transaction, claimed: Claimed, run: Run, text: str, again: bool, output: Any = None) -> None:
         """An attempt has failed: another one follows after a while, if there are any left."""
@@ -214,7 +228,14 @@ class Jobs:
             self._lifecycle.delay(tx, run, tx.now + backoff_ms(run))
             return
         outcome = Outcome.DEAD if again and run.max_attempts > 1 else Outcome.ERROR
-        self._lifecycle.finish(tx, run.id, outcome, error=text, cause="failed", output=output, by_owner=True, known=run)
+        self._lifecycle.finish(
+            tx, run.id, outcome, error=text, cause="failed", output=output, by_owner=True, seen=Seen(run)
+        )
+
+
+def _hold_above(run: Run, alone: bool) -> None:
+    if alone and run.requester_id:
+        raise HoldAbove
 
 
 async def _handle(kind: JobKind, context: Context) -> Any:

@@ -31,8 +31,8 @@ from gateway.store.schema import sessions as table
 
 MOST_AT_ONCE = 16
 """Rows that are picked in one unit of work."""
-PAUSE_SECONDS = 0.002
-"""So soon after a look at the queue what others do with it is looked at together: each of them tells of each row."""
+PAUSE_SECONDS = 0.005
+"""So long after a look at the queue whatever has changed is looked at together: each row that comes or goes is told."""
 RETRY_SECONDS = 1.0
 REST_SECONDS = 5.0
 """So long the others have to come to rest before a suspect runs."""
@@ -132,7 +132,7 @@ class PostgresLanes:
         if held is None or held.claimed_by is not None:
             return
         queue.enqueue(_raw(tx), lane, session_id, priority, tx.now if age is None else age)
-        tx.after_commit(self._wake.set)
+        tx.after_commit(self._stirred)
 
     def ask_again(self, tx: Transaction, session_ids: set[str]) -> None:
         """Asks for sessions that were asked for, or at work, before: each keeps its priority and its age."""
@@ -269,7 +269,7 @@ class PostgresLanes:
     # ---- the pump ----
 
     def _stirred(self) -> None:
-        """Another process has changed the queue."""
+        """There may be something to pick, or a seat to give back."""
         if asyncio.get_running_loop().time() - self._looked >= PAUSE_SECONDS:
             self._wake.set()
         else:
@@ -296,7 +296,8 @@ class PostgresLanes:
             returned, self._returned = self._returned, []
             audit, self._audit = self._audit, False
             caps, most = self._room()
-            self._looked = asyncio.get_running_loop().time()
+            if not (ended or returned or audit or (caps and most > 0)):
+                continue
             try:
                 picked = await self._database.run_relaxed(self._turn_over, ended, returned, audit, caps, most)
             except StoreError:
@@ -305,6 +306,7 @@ class PostgresLanes:
                 self._ended, self._returned = [*ended, *self._ended], [*returned, *self._returned]
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
                 continue
+            self._looked = asyncio.get_running_loop().time()
             self._settle(ended)
             self._take(picked)
             if len(picked.items) >= max(1, most):
@@ -338,8 +340,7 @@ class PostgresLanes:
             queue.remove(_raw(tx), [item.id for item in mine if item.id not in known])
         if most < 1 or not caps:
             return Picked([], frozenset())
-        for lane in sorted(caps):
-            tx.lock_name(f"lane:{lane}")
+        tx.lock_names(*(f"lane:{lane}" for lane in caps))
         items = queue.pick(_raw(tx), self._own_id, caps, most)
         return Picked(items, sessions.suspects(tx, [item.session_id for item in items]))
 
@@ -392,7 +393,7 @@ class PostgresLanes:
 
     def _over(self, running: _Running, task: asyncio.Task[None]) -> None:
         self._ended.append(running)
-        self._wake.set()
+        self._stirred()
         if not task.cancelled() and (error := task.exception()) is not None:
             # An activation handles its own errors; what gets here is a fault of ours, and must be seen.
             log.error("session %s: the activation broke", running.item.session_id, exc_info=error)

@@ -22,7 +22,7 @@ from pgqueuer.adapters.drivers.psycopg import SyncPsycopgDriver
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder
 from pgqueuer.adapters.persistence.queries import SyncQueries
 from pgqueuer.domain.settings import DBSettings, Durability
-from pgqueuer.domain.types import Channel, JobId, QueueEntrypoint, QueueManagerId
+from pgqueuer.domain.types import Channel, QueueEntrypoint, QueueManagerId
 from psycopg import RawCursor
 from psycopg.rows import dict_row
 
@@ -118,12 +118,12 @@ def enqueue(raw: psycopg.Connection[Any], lane: str, session_id: str, priority: 
     queries = SyncQueries(SyncPsycopgDriver(raw), qbq=_statements())
     payload = session_id.encode()
     made = queries.enqueue(lane, payload, -priority, dedupe_key=session_id, on_conflict="update_priority")
-    if made and _is_picked(raw, int(made[0])):
+    if made and not _is_new(made[0]) and _is_picked(raw, int(made[0])):
         # Whoever has picked it may have looked at the session already: this wish needs a row of its own.
         key = f"{session_id}:{uuid.uuid4()}"
         made = queries.enqueue(lane, payload, -priority, dedupe_key=key, on_conflict="skip")
     for row_id in made:
-        if row_id is not None and row_id < COUNTED**2:  # it is new: no age is as low
+        if _is_new(row_id):
             raw.execute(_AGED, [age * COUNTED, COUNTED, row_id])
 
 
@@ -153,10 +153,8 @@ def pick(raw: psycopg.Connection[Any], worker: str, caps: Mapping[str, int], mos
 
 def remove(raw: psycopg.Connection[Any], ids: Sequence[int]) -> None:
     """Their activations have ended: the seats are free."""
-    if ids:
-        jobs = [JobId(each) for each in ids]
-        done = (jobs, ["successful"] * len(jobs), [None] * len(jobs))
-        RawCursor(raw).execute(_statements().build_log_job_query().encode(), done)
+    if ids:  # not by way of the engine, which would note each of them in its log
+        raw.execute(f"delete from {TABLE} where id = any(%s)".encode(), [list(ids)])
 
 
 def picked_by(raw: psycopg.Connection[Any], worker: str) -> list[Item]:
@@ -208,6 +206,11 @@ def positions(raw: psycopg.Connection[Any], session_ids: Sequence[str]) -> dict[
 def known(raw: psycopg.Connection[Any]) -> set[str]:
     """The sessions that wait or have been picked."""
     return {bytes(row[0]).decode() for row in raw.execute(f"select payload from {TABLE}".encode())}
+
+
+def _is_new(row_id: int | None) -> bool:
+    """Whether a row has just been made: no age is as low as what the engine counts."""
+    return row_id is not None and row_id < COUNTED**2
 
 
 def _is_picked(raw: psycopg.Connection[Any], row_id: int) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Integer, MetaData, text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Integer, MetaData, literal_column, text
 
 metadata = MetaData()
+
+POSTGRES_CLOCK = literal_column("(extract(epoch from clock_timestamp()) * 1000)::bigint", BigInteger)
+"""The server's time at this very moment (milliseconds)."""
 
 # None is NULL, not the JSON text `null`, which every read of a row would have to parse.
 Json = JSON(none_as_null=True)

@@ -6,7 +6,7 @@ A unit of work is a plain function `def append(tx, …)` that takes a `Transacti
 this process once it is committed (wake a lane, show an event) it leaves with `tx.after_commit`.
 
 SQLite has one writer, so that a unit that reads, decides and writes is alone. PostgreSQL has many: a unit that relies
-on being alone takes a lock first (`tx.lock`, `tx.lock_name`, `sessions.hold`), which does nothing on SQLite; what is
+on being alone takes a lock first (`tx.lock`, `tx.lock_names`, `sessions.hold`), which does nothing on SQLite; what is
 locked and why stands in docs/scaling.md. There a unit may also be run again from its start, after a deadlock or the
 loss of the connection: it must have no effect but through its transaction, or one that may be repeated.
 
@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Table
 from sqlalchemy.dialects import sqlite
+
+from gateway.store.prepared import Rows, Statements
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
@@ -65,26 +67,34 @@ class DatabaseHealth:
 class Transaction:
     """One unit of work's view of the database."""
 
-    def __init__(self, connection: Connection, now: int) -> None:
+    def __init__(self, connection: Connection, now: int, statements: Statements) -> None:
         """
         Args:
             connection: inside an open transaction.
+            statements: what this kind of database has been given before.
             now: the database's clock, milliseconds since the epoch; of two units that write, the later one's is later.
         """
         self.connection = connection
+        self._raw = connection.connection.driver_connection
+        self._statements = statements
         self.now = now
         self.began = now
         """The time at its begin: the same all through it."""
         self.callbacks: list[Callable[[], None]] = []
         self.kept: dict[str, Any] = {}
         """What parts of the program gather in the course of this unit, by their names."""
+        self.gathered: dict[str, list[Any]] = {}
+        """What they gather for the end of the transaction, which may be that of several units."""
         self.last_words: list[Callable[[], None]] = []
         """What is done right before the commit, in this transaction."""
         self.trace: str | None = None
         """The span of whoever has asked for this unit (`telemetry/context.py`); what it writes belongs to it."""
 
-    def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+    def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any] | Rows:
         """Executes one statement."""
+        prepared = self._statements.find(self.connection, statement, parameters)
+        if prepared is not None:
+            return prepared.execute(self._raw, parameters or {})
         return self.connection.execute(statement, parameters)
 
     @property
@@ -126,8 +136,16 @@ class Transaction:
         """
         return False
 
-    def lock_name(self, name: str) -> None:
-        """Keeps everybody else out who locks the same name, until the end of this unit."""
+    def note_lock(self, table: Table, row_id: str, now: int) -> None:
+        """A statement of this unit has locked a row by changing it, at this time."""
+
+    def lock_names(self, *names: str) -> None:
+        """Keeps everybody else out who locks one of the same names, until the end of this unit."""
+
+    def follow(self, now: int) -> None:
+        """Another unit begins in the same transaction."""
+        self.now = self.began = now
+        self.kept = {}
 
     def advance(self, now: int) -> None:
         """The clock has been read again, after a wait for a lock: what the one before has written isn't of later."""
@@ -151,6 +169,13 @@ class Database(Protocol):
             StoreError: the database is unusable (full disk, corrupt or read-only file).
             Exception: whatever the unit raised; nothing of it is stored.
         """
+        ...
+
+    async def run_together(
+        self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `run`, for what comes often and is short: units that wait at the same time may be committed together. One
+        that fails takes no other with it."""
         ...
 
     async def read(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:

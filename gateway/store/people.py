@@ -65,7 +65,7 @@ def approved(tx: Transaction, channel: str, account: str, peer: str) -> bool:
 
 def ask(tx: Transaction, channel: str, account: str, peer: str, name: str) -> Person | None:
     """Notes that somebody wants to write; returns him if he is to be told his code now, None if he is told nothing."""
-    tx.lock_name(f"people:{channel}:{account}")
+    tx.lock_names(f"people:{channel}:{account}")
     tx.execute(delete(people).where(people.c.state == Standing.PENDING, people.c.expires_at <= tx.now))
     known = _find(tx, channel, account, peer)
     if known is not None:

@@ -17,30 +17,25 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import psycopg
 from sqlalchemy import (
-    BigInteger,
     Connection,
-    Executable,
-    Table,
-    any_,
-    bindparam,
     create_engine,
     func,
-    literal_column,
     select,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway import failpoints
+from gateway.store.columns import POSTGRES_CLOCK
 from gateway.store.database import DatabaseHealth, StoreError, Transaction
 from gateway.store.postgres_connect import IDLE_SECONDS, connect, explain, is_lost, server_of, state_of
+from gateway.store.postgres_transaction import PostgresTransaction, driver
 from gateway.store.units import call, name_of, settled
 from gateway.telemetry import context
 
@@ -50,6 +45,8 @@ T = TypeVar("T")
 WRITERS = 6
 READERS = 3
 """Threads, and so connections, of one process."""
+MOST_TOGETHER = 16
+"""Units that are committed together at most."""
 PATIENCE_SECONDS = 15.0
 """How long a unit waits for a server that is gone: longer than a restart of it takes."""
 CONFLICTS = 20
@@ -60,66 +57,15 @@ SERIALIZATION = ("40001", "40P01", "55P03")
 _AHEAD_MS = 1_000
 """As in `sqlite.py`: times of units that follow each other fast may be ahead of the clock by this."""
 
-_CLOCK = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
+_CLOCK = str(POSTGRES_CLOCK)
 _NUMBERED = f"select {_CLOCK}, pg_current_xact_id()::text"
 _WRITE = f"begin isolation level read committed read write; {_NUMBERED}".encode()
-_RELAXED = f"begin isolation level read committed read write; set local synchronous_commit = off; {_NUMBERED}".encode()
+# What the lanes ask for takes several times as long to plan as to do.
+_RELAXED = (
+    "begin isolation level read committed read write; set local synchronous_commit = off; "
+    f"set local plan_cache_mode = force_generic_plan; {_NUMBERED}"
+).encode()
 _READ = f"begin isolation level repeatable read read only; select {_CLOCK}, ''".encode()
-
-
-CLOCK = literal_column(_CLOCK, BigInteger)
-_LOCKED = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("of_name"), 0)).label("locked")).cte("held")
-_LOCK_NAME = select(CLOCK).select_from(select(func.count(_LOCKED.c.locked).label("locked")).subquery())
-
-
-class PostgresTransaction(Transaction):
-    """A unit of work's view of PostgreSQL."""
-
-    def __init__(self, connection: Connection, now: int, *, reading: bool = False) -> None:
-        """
-        Args:
-            connection: inside an open transaction.
-            now: the server's clock.
-            reading: it only reads, from one moment's state; there is nothing to lock.
-        """
-        super().__init__(connection, now)
-        self._reading = reading
-        self._held: set[tuple[Table | None, str | int]] = set()
-
-    @property
-    def raw(self) -> psycopg.Connection[Any]:
-        """The driver's own connection, for what writes in this transaction by itself: the queue engine, the bus."""
-        return driver(self.connection)
-
-    @property
-    def alone(self) -> bool:
-        """See `Transaction.alone`."""
-        return False
-
-    def lock(self, table: Table, *row_ids: str | int) -> bool:
-        """See `Transaction.lock`."""
-        wanted = [row_id for row_id in row_ids if (table, row_id) not in self._held]
-        if not wanted or self._reading:
-            return False
-        self.advance(self.execute(_locking(table), {"of_ids": wanted}).scalar_one())
-        self._held.update((table, row_id) for row_id in wanted)
-        return True
-
-    def lock_name(self, name: str) -> None:
-        """See `Transaction.lock_name`."""
-        if (None, name) not in self._held and not self._reading:
-            self.advance(self.execute(_LOCK_NAME, {"of_name": name}).scalar_one())
-            self._held.add((None, name))
-
-
-@cache
-def _locking(table: Table) -> Executable:
-    # The clock is read outside, once all rows are locked: those that held them before have written earlier times.
-    own = table.c.id
-    wanted = own == any_(bindparam("of_ids", type_=ARRAY(own.type)))
-    order = (table.c.depth, own) if "depth" in table.c else (own,)
-    held = select(own).where(wanted).order_by(*order).with_for_update().cte("held")
-    return select(CLOCK).select_from(select(func.count().label("locked")).select_from(held).subquery())
 
 
 @dataclass(slots=True)
@@ -129,6 +75,15 @@ class _Done:
     value: Any = None
     callbacks: Sequence[Callable[[], None]] = ()
     error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A unit that somebody waits for."""
+
+    future: asyncio.Future[Any]
+    name: str
+    work: Callable[[Transaction], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +127,9 @@ class PostgresDatabase:
         self._opened: dict[Connection, int] = {}
         """With the number of the server's process."""
         self._orders: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._together: list[_Member] = []
+        """Units that wait for those that are being committed together."""
+        self._sent_together = False
         self._closed = False
         self._asked_for = 0
         """Units that are not done yet."""
@@ -197,11 +155,19 @@ class PostgresDatabase:
         """As `run`, for what may be lost with the server's last half second: it returns before the disk has it."""
         return await self._ask(_RELAXED, unit, args, kwargs)
 
+    async def run_together(
+        self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """See `Database.run_together`: what comes while the ones before are being committed goes together."""
+        self._together.append(member := self._member(unit, args, kwargs))
+        self._send_together()
+        return await settled(member.future)
+
     async def read(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Database.read`."""
         if self._closed:
             raise StoreError(f"database {server_of(self.url)}: it is closed")
-        work = partial(self._insist, _READ, name_of(unit), partial(call, unit, args, kwargs))
+        work = partial(self._insist, _READ, [name_of(unit)], partial(call, unit, args, kwargs))
         done = await self._loop.run_in_executor(self._readers, work)
         if done.error is not None:
             raise done.error
@@ -247,6 +213,8 @@ class PostgresDatabase:
         if self._closed:
             return
         self._closed = True
+        if self._together:
+            self._writers.submit(self._work_together, self._together)
         for pool in (self._writers, self._readers):
             await asyncio.to_thread(pool.shutdown)
         for connection in tuple(self._opened):
@@ -254,41 +222,76 @@ class PostgresDatabase:
         self._engine.dispose()
 
     async def _ask(self, begin: bytes, unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        member = self._member(unit, args, kwargs)
+        self._writers.submit(self._work, member, begin)
+        return await settled(member.future)
+
+    def _member(self, unit: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Member:
         if self._closed:
             raise StoreError(f"database {server_of(self.url)}: it is closed")
-        future: asyncio.Future[T] = self._loop.create_future()
-        work = partial(_traced, context.current.get(), partial(call, unit, args, kwargs))
         self._asked_for += 1
-        self._writers.submit(self._work, future, begin, name_of(unit), work)
-        return await settled(future)
+        work = partial(_traced, context.current.get(), partial(call, unit, args, kwargs))
+        return _Member(self._loop.create_future(), name_of(unit), work)
+
+    def _send_together(self) -> None:
+        if self._sent_together or not self._together or self._closed:  # `close` sends what waits
+            return
+        self._sent_together = True
+        members, self._together = self._together[:MOST_TOGETHER], self._together[MOST_TOGETHER:]
+        self._writers.submit(self._work_together, members)
 
     # ---- in a thread ----
 
-    def _work(self, future: asyncio.Future[Any], begin: bytes, name: str, unit: Callable[[Transaction], Any]) -> None:
-        done = self._insist(begin, name, unit)
-        self._loop.call_soon_threadsafe(self._settle, future, done)
+    def _work(self, member: _Member, begin: bytes) -> None:
+        done = self._insist(begin, [member.name], member.work)
+        self._loop.call_soon_threadsafe(self._settle, member, done)
 
-    def _settle(self, future: asyncio.Future[Any], done: _Done) -> None:
+    def _work_together(self, members: Sequence[_Member]) -> None:
+        done = self._insist(_WRITE, [member.name for member in members], partial(self._in_turn, members))
+        if done.error is None:
+            each = [_Done(value) for value in done.value]
+            each[0].callbacks = done.callbacks
+        elif isinstance(done.error, StoreError):
+            each = [done] * len(members)
+        else:  # one of them has failed, and takes no other with it
+            each = [self._insist(_WRITE, [member.name], member.work) for member in members]
+        self._loop.call_soon_threadsafe(self._settle_together, members, each)
+
+    def _in_turn(self, members: Sequence[_Member], tx: Transaction) -> list[Any]:
+        values: list[Any] = []
+        for member in members:
+            if values:
+                tx.follow(self._moment(tx.now))
+            values.append(member.work(tx))
+        return values
+
+    def _settle_together(self, members: Sequence[_Member], each: Sequence[_Done]) -> None:
+        self._sent_together = False
+        self._send_together()
+        for member, done in zip(members, each, strict=True):
+            self._loop.call_soon(self._settle, member, done)
+
+    def _settle(self, member: _Member, done: _Done) -> None:
         self._asked_for -= 1
         try:
             for callback in done.callbacks:
                 callback()
         finally:  # as in `sqlite.py`
-            if not future.cancelled():
+            if not member.future.cancelled():
                 if done.error is not None:
-                    future.set_exception(done.error)
+                    member.future.set_exception(done.error)
                 else:
-                    future.set_result(done.value)
+                    member.future.set_result(done.value)
             if done.error is None and self._next_commit is not None and not self._next_commit.done():
                 self._next_commit.set_result(None)
 
-    def _insist(self, begin: bytes, name: str, unit: Callable[[Transaction], Any]) -> _Done:
-        """Executes a unit, again if need be."""
+    def _insist(self, begin: bytes, names: Sequence[str], unit: Callable[[Transaction], Any]) -> _Done:
+        """Executes a unit, again if need be. Several in one give way at once: they are executed each by itself then."""
         since = time.monotonic()
         conflicts = collisions = 0
         while True:
             try:
-                return self._once(begin, name, unit)
+                return self._once(begin, names, unit)
             except _Lost as lost:
                 if lost.commit is not None and (found := self._asked(lost.commit, since)) is not None:
                     return found
@@ -297,6 +300,8 @@ class PostgresDatabase:
                 wait = 0.2
             except _Conflict as conflict:
                 conflicts += 1
+                if len(names) > 1:
+                    return _Done(error=conflict)
                 if conflicts > CONFLICTS:
                     return _Done(error=explain(conflict.error, self.url))
                 wait = 0.002 * conflicts
@@ -311,7 +316,7 @@ class PostgresDatabase:
                 return _Done(error=error)
             time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter: nothing tells when a server is back
 
-    def _once(self, begin: bytes, name: str, unit: Callable[[Transaction], Any]) -> _Done:
+    def _once(self, begin: bytes, names: Sequence[str], unit: Callable[[Transaction], Any]) -> _Done:
         connection: Connection | None = None
         commit: _Commit | None = None
         try:
@@ -324,10 +329,12 @@ class PostgresDatabase:
                 raw.execute("rollback")
                 return _Done(value)
             tx.conclude()
-            failpoints.hit(f"before:{name}")
+            for name in names:
+                failpoints.hit(f"before:{name}")
             commit = _Commit(number, _Done(value, tx.callbacks))
             raw.execute("commit")
-            failpoints.hit(f"after:{name}")
+            for name in names:
+                failpoints.hit(f"after:{name}")
         except BaseException as error:
             self._undo(connection)
             meaning = self._sorted(error, commit)
@@ -431,11 +438,3 @@ class _Conflict(Exception):
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-def driver(connection: Connection) -> psycopg.Connection[Any]:
-    """The driver's connection under one of SQLAlchemy's."""
-    raw = connection.connection.driver_connection
-    if not isinstance(raw, psycopg.Connection):
-        raise TypeError("this isn't a connection of psycopg")
-    return cast("psycopg.Connection[Any]", raw)

@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, bindparam, func, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from gateway.agent.messages import Usage
 from gateway.store import phases, rows
 from gateway.store.database import Transaction
-from gateway.store.schema import runs
+from gateway.store.schema import run_after, runs
 from gateway.telemetry import context
 
 
@@ -183,6 +194,17 @@ class Run:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What somebody who ends a run has read of it in the same unit, since he holds its session."""
+
+    run: Run
+    fence: int | None = None
+    """His own, if he hasn't asked yet whether the session is still his."""
+    followed: bool = True
+    """There may be jobs that come after it."""
+
+
 _COLUMNS = rows.columns(runs, Run)
 _ALL = select(*_COLUMNS)
 _OPEN = runs.c.status != Status.DONE
@@ -204,15 +226,16 @@ _TICK = _CHANGE.values(active_ms=runs.c.active_ms + bindparam("more_ms")).return
 _OF_SESSION = _ALL.where(runs.c.session_id == bindparam("of_session")).order_by(runs.c.created_at.desc())
 _CHILDREN = _ALL.where(_ASKED_FOR).order_by(runs.c.number)
 _COUNT_OPEN = select(func.count()).where(_ASKED_FOR, _OPEN)
-_ANY_OPEN = (
-    select(runs.c.id)
-    .where(
-        # By name instead of `<> 'done'`, so that the index is asked for these few and not read along all that are done.
-        _ASKED_FOR,
-        runs.c.status.in_([literal_column(f"'{status}'") for status in Status if status is not Status.DONE]),
-    )
-    .limit(1)
-)
+# By name instead of `<> 'done'`, so that the index is asked for these few and not read along all that are done.
+_OPEN_NAMES: list[ColumnElement[Any]] = [
+    literal_column(f"'{status}'") for status in Status if status is not Status.DONE
+]
+_ANY_OPEN = select(runs.c.id).where(_ASKED_FOR, runs.c.status.in_(_OPEN_NAMES)).limit(1)
+_AT_END = select(
+    *_COLUMNS,
+    exists().where(_OTHERS.c.requester_id == runs.c.session_id, _OTHERS.c.status.in_(_OPEN_NAMES)),
+    exists().where(run_after.c.after_id == runs.c.id),
+).where(_IS_IT)
 _COUNT_ALL = select(func.count()).where(_ASKED_FOR)
 _ADD_OWN = _CHANGE.values(
     tokens_in=runs.c.tokens_in + bindparam("more_in"),
@@ -248,6 +271,12 @@ def find(tx: Transaction, run_id: str) -> Run | None:
     """The run with this id."""
     row = tx.execute(_FIND, {"of_run": run_id}).first()
     return Run(*row) if row else None
+
+
+def at_end(tx: Transaction, run_id: str) -> tuple[Run, bool, bool]:
+    """A run, which must exist; whether one that its session has asked for hasn't ended; whether jobs come after it."""
+    *own, waits, followed = tuple(tx.execute(_AT_END, {"of_run": run_id}).one())
+    return Run(*own), waits, followed
 
 
 def create(tx: Transaction, **fields: Any) -> Run:

@@ -14,12 +14,17 @@ from sqlalchemy import CTE, bindparam, func, insert, select, union, update
 
 from gateway.routes import Route
 from gateway.store import rows
+from gateway.store.columns import POSTGRES_CLOCK
 from gateway.store.database import Transaction
 from gateway.store.schema import inbox, runs, sessions
 
 Kind = Literal["main", "subagent", "job"]
 SUSPECT_AT = 2
 """Deaths without growth after which a session is resumed alone (spec/subagents.md 23)."""
+
+
+class HoldAbove(Exception):
+    """A unit that holds a session must hold the one above it first: it is to be executed anew (`hold_with_above`)."""
 
 
 class FenceLost(Exception):
@@ -89,6 +94,7 @@ class Session:
 _COLUMNS = rows.columns(sessions, Session)
 _IS_IT = sessions.c.id == bindparam("of_session")
 _FIND = select(*_COLUMNS).where(_IS_IT)
+_ABOVE = select(sessions.c.parent_id).where(_IS_IT)
 _BY_KEY = select(*_COLUMNS).where(sessions.c.key == bindparam("of_key"), sessions.c.current.is_(True))
 _CREATE = insert(sessions).returning(*_COLUMNS)
 _CHANGE = update(sessions).where(_IS_IT)
@@ -99,7 +105,10 @@ _TAKE_OVER = _CHANGE.values(
     fence=sessions.c.fence + 1, claimed_by=bindparam("owner"), updated_at=bindparam("now")
 ).returning(*_COLUMNS)
 _CLAIM = _TAKE_OVER.where(sessions.c.paused.is_(False), sessions.c.closed.is_(False), sessions.c.needs_user.is_(False))
-_CLAIM_FREE = _CLAIM.where(sessions.c.claimed_by.is_(None) | (sessions.c.claimed_by == bindparam("owner")))
+_CLAIM_FREE = _CLAIM.where(sessions.c.claimed_by.is_(None) | (sessions.c.claimed_by == bindparam("owner"))).returning(
+    POSTGRES_CLOCK
+)
+_TAKE_OWN_OVER = _TAKE_OVER.where(sessions.c.fence == bindparam("held_fence"))
 
 
 def _subtree(session_id: Any) -> CTE:
@@ -195,6 +204,12 @@ def hold_all(tx: Transaction, session_ids: Iterable[str]) -> bool:
     return tx.lock(sessions, *sorted({session_id for session_id in session_ids if session_id}))
 
 
+def hold_with_above(tx: Transaction, session_id: str) -> None:
+    """Holds a session, and the one that is told of its end."""
+    above = None if tx.alone else tx.execute(_ABOVE, {"of_session": session_id}).scalar()
+    hold_all(tx, [session_id, *([above] if above else [])])
+
+
 def hold_tree(tx: Transaction, session_id: str) -> bool:
     """Holds a session, all that were asked for below it and are open, and all above it: its end may concern them.
 
@@ -251,13 +266,15 @@ def claim(tx: Transaction, session_id: str, instance: str) -> Session | None:
     Returns None if it may not run: paused, closed, set aside or gone; or if another process is at work on it, who
     will see before he rests whatever has come meanwhile.
     """
-    if not tx.alone:
-        kin = tx.execute(select(sessions.c.kind, sessions.c.parent_id).where(sessions.c.id == session_id)).first()
-        if kin is not None and kin.kind == "job" and kin.parent_id is not None:
-            tx.lock(sessions, kin.parent_id, session_id)  # a job may end in the unit that claims it
-        tx.lock(sessions, session_id)
-    claim = _CLAIM if tx.alone else _CLAIM_FREE
-    return _one(tx, claim, of_session=session_id, owner=instance, now=tx.now)
+    claim = {"of_session": session_id, "owner": instance, "now": tx.now}
+    if tx.alone:
+        return _one(tx, _CLAIM, **claim)
+    row = tx.execute(_CLAIM_FREE, claim).first()
+    if row is None:
+        return None
+    *own, now = row
+    tx.note_lock(sessions, session_id, now)
+    return Session(*own)
 
 
 def owned(tx: Transaction, session_id: str, fence: int, *, ends: bool = False) -> Session:
@@ -272,9 +289,8 @@ def owned(tx: Transaction, session_id: str, fence: int, *, ends: bool = False) -
     Raises:
         FenceLost: it doesn't.
     """
-    if ends and not tx.alone:
-        above = tx.execute(select(sessions.c.parent_id).where(sessions.c.id == session_id)).scalar()
-        hold_all(tx, [session_id, *([above] if above else [])])
+    if ends:
+        hold_with_above(tx, session_id)
     session = hold(tx, session_id)
     if session is None or session.fence != fence:
         raise FenceLost(f"session {session_id}: fence {fence} was taken over")
@@ -302,12 +318,27 @@ def take_seq(tx: Transaction, session_id: str, fence: int | None) -> int:
     return int(seq) - 1
 
 
-def take_over(tx: Transaction, session_id: str, **fields: Any) -> Session:
+def take_over(tx: Transaction, session_id: str, *, fence: int | None = None, **fields: Any) -> Session:
     """Takes a session from whoever owns it, leaves it unowned, and sets columns; returns it as it is then.
 
     The caller tells the former owner after the commit (`Lanes.cancel`).
+
+    Args:
+        tx: the unit of work.
+        session_id: which.
+        fence: the caller's, if it must be his.
+        fields: columns with their values.
+
+    Raises:
+        FenceLost: it isn't.
     """
-    session = _one(tx, _TAKE_OVER, of_session=session_id, owner=None, now=tx.now, **fields)
+    given = {"of_session": session_id, "owner": None, "now": tx.now, **fields}
+    if fence is not None:
+        row = tx.execute(_TAKE_OWN_OVER, {**given, "held_fence": fence}).first()
+        if row is None:
+            raise FenceLost(f"session {session_id}: fence {fence} was taken over")
+        return Session(*row)
+    session = _one(tx, _TAKE_OVER, **given)
     if session is None:
         raise LookupError(f"session {session_id} doesn't exist")
     return session

@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -23,9 +23,11 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from gateway import failpoints
 from gateway.store.database import DatabaseHealth, StoreError, Transaction
+from gateway.store.prepared import Statements
 from gateway.store.units import call, name_of, settled
 from gateway.telemetry import context
 
@@ -37,6 +39,19 @@ _READERS = 2
 _BUSY_SECONDS = 5.0
 _AHEAD_MS = 1_000
 """The times of units that follow each other fast may be ahead of the clock by this; by more, it was put back."""
+
+
+class _Driver:
+    """See `prepared.Driver`."""
+
+    def arrange(self, compiled: SQLCompiler) -> tuple[str, Sequence[str]]:
+        return compiled.string, compiled.positiontup or ()
+
+    def send(self, raw: sqlite3.Connection, text: str, values: Sequence[Any]) -> sqlite3.Cursor:
+        return raw.execute(text, values)
+
+
+_STATEMENTS = Statements(_Driver())
 
 
 @dataclass(slots=True)
@@ -146,6 +161,12 @@ class SqliteDatabase:
         self._jobs.put(job)
         return await settled(job.future)
 
+    async def run_together(
+        self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """See `Database.run_together`: here all are."""
+        return await self.run(unit, *args, **kwargs)
+
     async def read(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Database.read`."""
         return await self._loop.run_in_executor(self._readers, self._read, partial(call, unit, args, kwargs))
@@ -193,7 +214,7 @@ class SqliteDatabase:
         try:
             connection.exec_driver_sql("begin")
             try:
-                return unit(Transaction(connection, _now()))
+                return unit(Transaction(connection, _now(), _STATEMENTS))
             finally:
                 connection.exec_driver_sql("rollback")
         except DBAPIError as error:
@@ -235,7 +256,7 @@ class SqliteDatabase:
 
     def _execute(self, job: _Job, *, alone: bool) -> None:
         execute = self._connection.exec_driver_sql
-        tx = Transaction(self._connection, self._moment())
+        tx = Transaction(self._connection, self._moment(), _STATEMENTS)
         tx.trace = job.trace
         if not alone:
             execute("savepoint unit")

@@ -286,6 +286,7 @@ async def test_6_a_slot_frees_when_the_child_ends_not_when_it_is_announced(tmp_p
     async with pilot(tmp_path, config=subagents(maxChildrenPerAgent=1), plugins={"probes": probes}) as p:
         p.on(reply=call("sessions_spawn", task="one"), user="^go$", turn_step=1)
         p.on(reply=call("gate", name="g"), user="^go$", turn_step=2)
+        p.on(reply=say("done", hold="child"), role="child", once=True)
         # An announcement that enters here makes a new last user text, so that this answers the same boundary.
         p.on(
             reply=calls(Call("sessions_spawn", {"task": "two"})),
@@ -296,6 +297,7 @@ async def test_6_a_slot_frees_when_the_child_ends_not_when_it_is_announced(tmp_p
         )
         await p.say("go")
         await probes.wait_entered("g")
+        p.model.release("child")
         [run] = await p.runs()
         await p.wait_run(run["runId"])
         assert "🚀" in await p.command("/subagents spawn main from outside"), "the announcement still waits"

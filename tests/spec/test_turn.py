@@ -47,7 +47,7 @@ async def test_5_parallel_calls_run_side_by_side(tmp_path: Path) -> None:
         await p.say("go")
         await probes.wait_entered("slow", "mid")
         probes.open("mid")
-        await p.wait_until(lambda: probes.echoed == ["quick"])
+        await probes.wait_echoed("quick")
         results: list[Json] = []
         while len(results) < 2:
             results = [m for m in await p.transcript() if m["role"] == "tool"]

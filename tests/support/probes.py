@@ -53,6 +53,11 @@ class Probes:
         async with asyncio.timeout(30), self._arrived:
             await self._arrived.wait_for(lambda: len(self.entered) >= count)
 
+    async def wait_echoed(self, *texts: str) -> None:
+        """Waits until `echo` has been called with these, in order."""
+        async with asyncio.timeout(30), self._arrived:
+            await self._arrived.wait_for(lambda: self.echoed == [*texts])
+
     async def _gate(self, _context: ToolContext, args: GateArguments) -> ToolResult:
         async with self._arrived:
             self.entered.append(args.name)
@@ -61,5 +66,7 @@ class Probes:
         return ToolResult(f"passed {args.name}")
 
     async def _echo(self, _context: ToolContext, args: EchoArguments) -> ToolResult:
-        self.echoed.append(args.text)
+        async with self._arrived:
+            self.echoed.append(args.text)
+            self._arrived.notify_all()
         return ToolResult(args.text)
