@@ -229,19 +229,14 @@ class Lifecycle:
             outcome=outcome,
             cause=cause,
             error=capped(error, ERROR_CHARS) if error else None,
-            paused=False,
-            ended_at=tx.now,
-            not_before=None,
-            remaining_ms=None,
+            **self._at_rest(tx, run, outcome),
             **self._last_words(tx, run, session, result, output),
-            **({"idempotency_key": None} if outcome in FREES_KEY else {}),
-            **({} if run.requester_id else {"announced_at": tx.now}),
-            **{"active_ms": run.active_ms, **self._stop_waiting(tx, run)},
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
-        self._tell_all(
-            tx, self._announce(tx, ended), session, downward=downward, followed=seen is None or seen.followed
-        )
+        ended = self._announce(tx, ended)
+        if not downward:
+            self._tell_parent(tx, ended)
+        self._tell_others(tx, ended, session, followed=seen is None or seen.followed)
         return ended
 
     def _hold(self, tx: Transaction, run: Run, outcome: Outcome) -> bool:
@@ -301,10 +296,8 @@ class Lifecycle:
             above = runs.of_session(tx, session_id)
             if not above:
                 return None
-            session_id, note = (
-                above[0].requester_id,
-                f"“{above[0].label}”, which asked for it, no longer exists.",
-            )
+            session_id = above[0].requester_id
+            note = f"“{above[0].label}”, which asked for it, no longer exists."
         return None
 
     def _announce(self, tx: Transaction, run: Run) -> Run:
@@ -343,11 +336,7 @@ class Lifecycle:
             return self.kinds[run.kind].announcement(tx, run)
         return texts.announcement(run, tx.now)
 
-    def _tell_all(
-        self, tx: Transaction, run: Run, session: sessions.Session, *, downward: bool, followed: bool
-    ) -> None:
-        if not downward:
-            self._tell_parent(tx, run)
+    def _tell_others(self, tx: Transaction, run: Run, session: sessions.Session, *, followed: bool) -> None:
         if run.kind in self.kinds:
             self._tell_thread(tx, session, run)
         if followed:
@@ -396,6 +385,15 @@ class Lifecycle:
                 self.release_due(tx, each)
             else:
                 self.tell(tx, each.id, "dependency")
+
+    def _at_rest(self, tx: Transaction, run: Run, outcome: Outcome) -> dict[str, Any]:
+        """What of a run is over with it; one that nobody has asked for is announced to nobody."""
+        over: dict[str, Any] = {"paused": False, "ended_at": tx.now, "not_before": None, "remaining_ms": None}
+        if outcome in FREES_KEY:
+            over["idempotency_key"] = None
+        if not run.requester_id:
+            over["announced_at"] = tx.now
+        return {**over, "active_ms": run.active_ms, **self._stop_waiting(tx, run)}
 
     def _last_words(
         self, tx: Transaction, run: Run, session: sessions.Session, result: str | None, output: Any
@@ -472,9 +470,8 @@ class Lifecycle:
         self, tx: Transaction, run: Run, outcome: Outcome, *, by_owner: bool, seen: Seen | None
     ) -> sessions.Session:
         closed = not (self._stays(run) and threads.of_session(tx, run.session_id))
-        over: dict[str, Any] = {"closed": closed, "paused": False, "needs_user": False}
-        fence = seen.fence if seen else None
-        session = sessions.take_over(tx, run.session_id, fence=fence, **over, turn_seq=None, turn_route=None)
+        over: dict[str, Any] = {"closed": closed, "paused": False, "needs_user": False, "turn_seq": None}
+        session = sessions.take_over(tx, run.session_id, fence=seen.fence if seen else None, **over, turn_route=None)
         if session.kind != "job":  # a handler asks nobody
             self.withdraw(tx, run.session_id)
         if not by_owner:

@@ -26,7 +26,8 @@ from gateway.lanes.queue import Item
 from gateway.store import sessions
 from gateway.store.database import StoreError, Transaction
 from gateway.store.notify import PostgresBus
-from gateway.store.postgres import PostgresDatabase, PostgresTransaction
+from gateway.store.postgres import PostgresDatabase
+from gateway.store.postgres_transaction import PostgresTransaction
 from gateway.store.schema import sessions as table
 
 MOST_AT_ONCE = 16

@@ -17,8 +17,9 @@ from psycopg import AsyncConnection, sql
 
 from gateway.bus import Heard
 from gateway.store.database import StoreError, Transaction
-from gateway.store.postgres import PostgresDatabase, PostgresTransaction
+from gateway.store.postgres import PostgresDatabase
 from gateway.store.postgres_connect import connect_async, explain, server_of
+from gateway.store.postgres_transaction import PostgresTransaction
 
 CHANNEL = "laneway"
 MOST_BYTES = 7_900

@@ -22,12 +22,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import psycopg
-from sqlalchemy import (
-    Connection,
-    create_engine,
-    func,
-    select,
-)
+from sqlalchemy import Connection, create_engine, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
