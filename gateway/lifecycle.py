@@ -225,8 +225,6 @@ class Lifecycle:
         ended = runs.changed(
             tx,
             run.id,
-            status=Status.DONE,
-            outcome=outcome,
             cause=cause,
             error=capped(error, ERROR_CHARS) if error else None,
             **self._at_rest(tx, run, outcome),
@@ -388,7 +386,8 @@ class Lifecycle:
 
     def _at_rest(self, tx: Transaction, run: Run, outcome: Outcome) -> dict[str, Any]:
         """What of a run is over with it; one that nobody has asked for is announced to nobody."""
-        over: dict[str, Any] = {"paused": False, "ended_at": tx.now, "not_before": None, "remaining_ms": None}
+        over: dict[str, Any] = {"status": Status.DONE, "outcome": outcome, "paused": False, "ended_at": tx.now}
+        over |= {"not_before": None, "remaining_ms": None}
         if outcome in FREES_KEY:
             over["idempotency_key"] = None
         if not run.requester_id:
