@@ -165,7 +165,7 @@ async def test_units_together_are_executed_in_their_order_each_for_itself(databa
         return len(keys(tx)), tx.now, len(tx.kept["mine"])
 
     async def one(key: str) -> tuple[int, int, int]:
-        found = await database.run_together(unit, key)
+        found = await database.run_together([], unit, key)
         assert key in done
         return found
 
@@ -190,7 +190,7 @@ async def test_one_that_fails_takes_no_other_with_it(database: Database) -> None
         return n
 
     await database.run(put, "k99")
-    found = await asyncio.gather(*(database.run_together(unit, n) for n in range(30)), return_exceptions=True)
+    found = await asyncio.gather(*(database.run_together([], unit, n) for n in range(30)), return_exceptions=True)
     for n, each in enumerate(found):
         if n % 5 == 3:
             assert isinstance(each, LookupError)
@@ -204,7 +204,7 @@ async def test_one_that_fails_takes_no_other_with_it(database: Database) -> None
 async def test_a_database_that_is_closed_finishes_what_it_was_given_together(tmp_path: Path) -> None:
     """`run_together`, `close`: what waits is committed; what comes later is refused."""
     database = databases.opened(tmp_path)
-    waiting = [asyncio.ensure_future(database.run_together(put, f"k{n:02}")) for n in range(40)]
+    waiting = [asyncio.ensure_future(database.run_together([], put, f"k{n:02}")) for n in range(40)]
     await asyncio.sleep(0)
     await database.close()
     assert await asyncio.gather(*waiting) == [f"k{n:02}" for n in range(40)]

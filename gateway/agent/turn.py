@@ -95,7 +95,7 @@ class Turns:
     async def _begin(self, session_id: str) -> Begun | Claimed | None:
         database, begin, sections = self._parts.database, self._parts.steps.begin, self._parts.settings.sections
         try:
-            return await database.run_together(begin, session_id, sections)
+            return await database.run_together([session_id], begin, session_id, sections)
         except HoldAbove:
             return await database.run(begin, session_id, sections, above=True)
 

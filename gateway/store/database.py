@@ -16,7 +16,7 @@ Survives a crash: everything for which `run` has returned.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,10 +172,22 @@ class Database(Protocol):
         ...
 
     async def run_together(
-        self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        holds: Sequence[str],
+        unit: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """As `run`, for what comes often and is short: units that wait at the same time may be committed together. One
-        that fails takes no other with it."""
+        that fails takes no other with it.
+
+        Args:
+            holds: ids of the sessions that the unit will hold: those of several are held at once, in their order.
+            unit: the unit of work.
+            args: its arguments.
+            kwargs: the same.
+        """
         ...
 
     async def read(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:

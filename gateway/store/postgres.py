@@ -31,6 +31,7 @@ from gateway.store.columns import POSTGRES_CLOCK
 from gateway.store.database import DatabaseHealth, StoreError, Transaction
 from gateway.store.postgres_connect import IDLE_SECONDS, connect, explain, is_lost, server_of, state_of
 from gateway.store.postgres_transaction import PostgresTransaction, driver
+from gateway.store.schema import sessions
 from gateway.store.units import call, name_of, settled
 from gateway.telemetry import context
 
@@ -79,6 +80,7 @@ class _Member:
     future: asyncio.Future[Any]
     name: str
     work: Callable[[Transaction], Any]
+    holds: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +153,15 @@ class PostgresDatabase:
         return await self._ask(_RELAXED, unit, args, kwargs)
 
     async def run_together(
-        self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        holds: Sequence[str],
+        unit: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """See `Database.run_together`: what comes while the ones before are being committed goes together."""
-        self._together.append(member := self._member(unit, args, kwargs))
+        self._together.append(member := self._member(unit, args, kwargs, holds))
         self._send_together()
         return await settled(member.future)
 
@@ -221,12 +228,14 @@ class PostgresDatabase:
         self._writers.submit(self._work, member, begin)
         return await settled(member.future)
 
-    def _member(self, unit: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Member:
+    def _member(
+        self, unit: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], holds: Sequence[str] = ()
+    ) -> _Member:
         if self._closed:
             raise StoreError(f"database {server_of(self.url)}: it is closed")
         self._asked_for += 1
         work = partial(_traced, context.current.get(), partial(call, unit, args, kwargs))
-        return _Member(self._loop.create_future(), name_of(unit), work)
+        return _Member(self._loop.create_future(), name_of(unit), work, holds)
 
     def _send_together(self) -> None:
         if self._sent_together or not self._together or self._closed:  # `close` sends what waits
@@ -253,6 +262,8 @@ class PostgresDatabase:
         self._loop.call_soon_threadsafe(self._settle_together, members, each)
 
     def _in_turn(self, members: Sequence[_Member], tx: Transaction) -> list[Any]:
+        if len(members) > 1:  # one by one they might wait for another process that holds them the other way round
+            tx.lock(sessions, *sorted({each for member in members for each in member.holds}))
         values: list[Any] = []
         for member in members:
             if values:

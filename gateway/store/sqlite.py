@@ -162,7 +162,12 @@ class SqliteDatabase:
         return await settled(job.future)
 
     async def run_together(
-        self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        holds: Sequence[str],
+        unit: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """See `Database.run_together`: here all are."""
         return await self.run(unit, *args, **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,10 @@ def _note(tx: Transaction, key: str, value: str) -> None:
     tx.execute(insert(meta).values(key=key, value=value))
 
 
+def _session(tx: Transaction, key: str) -> sessions.Session:
+    return sessions.create(tx, key=key, agent_id="main")
+
+
 def _value(tx: Transaction, key: str) -> str | None:
     return tx.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
 
@@ -110,6 +115,46 @@ async def test_a_broken_rule_is_the_unit_s_own_error(database: PostgresDatabase)
     await database.run(_note, "k", "v")
     with pytest.raises(IntegrityError):
         await database.run(_note, "k", "v")
+
+
+async def test_units_together_hold_their_sessions_in_one_order(url: str) -> None:
+    """Two processes that end jobs of the same two parents don't lose deadlocks against each other."""
+    one, two = PostgresDatabase(url, "process"), PostgresDatabase(url, "process")
+    tries: list[str] = []
+
+    def unit(tx: Transaction, session_id: str) -> None:
+        tries.append(session_id)
+        sessions.hold_all(tx, [session_id])
+        time.sleep(0.01)  # in a thread of the database's
+
+    async def many(database: PostgresDatabase, *ids: str) -> None:
+        await asyncio.gather(*(database.run_together([each], unit, each) for each in ids * 8))
+
+    ids = [(await one.run(_session, key)).id for key in ("agent:main:a", "agent:main:b")]
+    await asyncio.gather(many(one, *ids), many(two, *reversed(ids)))
+    assert len(tries) == 32, "none was executed again"
+    await one.close()
+    await two.close()
+
+
+async def test_units_together_whose_commit_was_lost_stand_if_the_server_has_it(url: str) -> None:
+    """The server is asked, once for all of them; none is executed again."""
+    database = _Deaf(url, "process")
+    database.cut = True
+    tries: list[str] = []
+
+    def unit(tx: Transaction, key: str) -> str:
+        tries.append(key)
+        _note(tx, key, "v")
+        database.cut = key != "first"
+        return key
+
+    keys = ["first", "second", "third", "fourth"]
+    assert await asyncio.gather(*(database.run_together([], unit, key) for key in keys)) == keys
+    assert database.cut
+    assert tries == keys
+    assert [await database.read(_value, key) for key in keys] == ["v"] * 4
+    await database.close()
 
 
 async def test_callbacks_run_once_whatever_was_repeated(database: PostgresDatabase) -> None:
