@@ -32,8 +32,10 @@ from gateway.store.schema import sessions as table
 
 MOST_AT_ONCE = 16
 """Rows that are picked in one unit of work."""
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.01
 """So long after a look at the queue whatever has changed is looked at together: each row that comes or goes is told."""
+CROWD = 4
+"""Activations in this process, from which on it does so: with fewer, none waits for others."""
 RETRY_SECONDS = 1.0
 REST_SECONDS = 5.0
 """So long the others have to come to rest before a suspect runs."""
@@ -271,7 +273,8 @@ class PostgresLanes:
 
     def _stirred(self) -> None:
         """There may be something to pick, or a seat to give back."""
-        if asyncio.get_running_loop().time() - self._looked >= PAUSE_SECONDS:
+        calm = len(self._running) < CROWD
+        if calm or asyncio.get_running_loop().time() - self._looked >= PAUSE_SECONDS:
             self._wake.set()
         else:
             self._look_soon()

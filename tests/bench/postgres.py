@@ -41,8 +41,10 @@ START_MS = 15.0
 START_HIGH_MS = 80.0
 EACH_MS = 2.5
 """400 a second."""
-MANY = 1_000
+MANY = 2_000
 """Jobs that wait for two workers."""
+EACH_RUNS = 32
+"""Jobs that one worker runs at once."""
 AT_ONCE = 20
 ROUNDS = 3
 RESCUE_SECONDS = 2.0
@@ -63,11 +65,13 @@ async def postgres(folder: Path) -> list[Measurement]:
 
 
 @asynccontextmanager
-async def _fleet(folder: Path, server: PostgresServer, **settings: Any) -> AsyncGenerator[Fleet]:
+async def _fleet(
+    folder: Path, server: PostgresServer, jobs: dict[str, Any] | None = None, **settings: Any
+) -> AsyncGenerator[Fleet]:
     await asyncio.to_thread(folder.mkdir, parents=True)
     url = await asyncio.to_thread(server.migrated)
-    limits = {"maxChildrenPerAgent": 1000, **settings}
-    async with fleet(folder, config={"database": {"url": url}, **subagents(**limits)}, url=url) as f:
+    config = {"database": {"url": url}, "jobs": jobs or {}, **subagents(maxChildrenPerAgent=1000, **settings)}
+    async with fleet(folder, config=config, url=url) as f:
         yield f
 
 
@@ -109,12 +113,12 @@ async def _job(folder: Path, server: PostgresServer) -> Measurement:
 async def _rate(folder: Path, server: PostgresServer) -> Measurement:
     """From the first start to the last end of jobs that were there before two workers came, for each of them."""
     found: list[float] = []
-    async with _fleet(folder, server) as f:
+    async with _fleet(folder, server, jobs={"maxConcurrent": 2 * EACH_RUNS}) as f:
         await f.gateway()
         for number in range(ROUNDS):
             for _ in range(MANY // AT_ONCE):
                 await asyncio.gather(*(f.post("/api/jobs", {"name": "noop"}) for _ in range(AT_ONCE)))
-            lives = [await f.worker("jobs", concurrency=8) for _ in range(2)]
+            lives = [await f.worker("jobs", concurrency=EACH_RUNS) for _ in range(2)]
             await f.runs_done((number + 1) * MANY, seconds=120)
             for life in lives:
                 await life.stop()
