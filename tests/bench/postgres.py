@@ -130,20 +130,26 @@ async def _rate(folder: Path, server: PostgresServer) -> Measurement:
 
 
 async def _start(folder: Path, server: PostgresServer) -> list[Measurement]:
-    """From the submission to the claim by another process, by the database's clock."""
+    """From the submission to the claim by another process, by the database's clock: of jobs, and of sub-agents whose
+    forerunner is just being announced."""
     async with _fleet(folder, server) as f:
         f.rest()
         await f.gateway()
-        await f.worker()
-        for number in range(WARM_UP + STARTED):
-            await f.say("/subagents spawn main quick")
+        await f.worker("subagent", "jobs")
+        total = WARM_UP + STARTED
+        for number in range(total):
+            await f.post("/api/jobs", {"name": "noop"})
             await f.runs_done(number + 1)
-        rows = f.rows("select started_at - created_at as wait from runs order by number")
-    found = sorted(float(row["wait"]) for row in rows[WARM_UP:])
-    high = found[int(len(found) * 0.99)]
+        for number in range(total):
+            await f.say("/subagents spawn main quick")
+            await f.runs_done(total + number + 1)
+        waits = [
+            float(row["wait"]) for row in f.rows("select started_at - created_at as wait from runs order by number")
+        ]
+    name = "PostgreSQL: submit → start in another process"
     return [
-        Measurement("PostgreSQL: submit → start in another process", "ms", found, START_MS),
-        Measurement("  its 99th percentile", "ms", [high], START_HIGH_MS),
+        Measurement(name, "ms", waits[WARM_UP:total], START_MS, START_HIGH_MS),
+        Measurement(f"{name}, a sub-agent", "ms", waits[total + WARM_UP :], START_MS, START_HIGH_MS),
     ]
 
 
