@@ -375,8 +375,10 @@ class Lifecycle:
     def _tell_dependents(self, tx: Transaction, run: Run) -> None:
         """Lets jobs begin that have waited for this one alone; those whose dependency has failed go on waiting."""
         dependents = jobs.dependents(tx, run.id)
-        # Of two that end at the same moment the later one must see the earlier one's end.
-        sessions.hold_all(tx, [each.session_id for each in dependents])
+        # Of two that end at the same moment the later one must see the earlier one's end; and if at this moment the
+        # time of a dependent comes, which then waits for this end alone, that must be seen.
+        if sessions.hold_all(tx, [each.session_id for each in dependents]):
+            dependents = jobs.dependents(tx, run.id)
         for each in dependents:
             held = each.status is Status.DELAYED and each.not_before is None
             if held and not tree.blocked(tx, each):
