@@ -117,6 +117,8 @@ class Steps:
         """
         if above:
             sessions.hold_with_above(tx, session_id)
+        if not self.lanes.may_claim(tx, session_id):
+            return None
         session = sessions.claim(tx, session_id, self.instance)
         if session is None:
             return None

@@ -83,6 +83,11 @@ class Lanes(Protocol):
         """Tells whoever works on a session that it is no longer his. The caller has raised its fence."""
         ...
 
+    def may_claim(self, tx: Transaction, session_id: str) -> bool:
+        """Whether this process still has the slot in which it was to activate a session: nobody takes it for dead until
+        this unit is over, and nobody has."""
+        ...
+
     def holds(self, session_id: str, fence: int) -> None:
         """This process has claimed a session that it is activating, under this fence."""
         ...

@@ -23,7 +23,7 @@ from gateway.bus import Words
 from gateway.lanes import queue
 from gateway.lanes.base import FRESH, Activate, LaneStats, Solitude, place
 from gateway.lanes.queue import Item
-from gateway.store import sessions
+from gateway.store import sessions, workers
 from gateway.store.database import StoreError, Transaction
 from gateway.store.notify import PostgresBus
 from gateway.store.postgres import PostgresDatabase
@@ -40,6 +40,7 @@ RETRY_SECONDS = 1.0
 REST_SECONDS = 5.0
 """So long the others have to come to rest before a suspect runs."""
 KEPT = "lanes"
+MEMBER = "member"
 
 OnStart = Callable[[str, float], None]
 log = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class _Running:
     """Rows for the same session that were picked meanwhile."""
     proven: bool = False
     """It has come on while it ran alone."""
+    lost: bool = False
+    """Its seat is gone: this process was taken for dead."""
 
 
 class PostgresLanes:
@@ -174,6 +177,13 @@ class PostgresLanes:
 
     # ---- on the loop ----
 
+    def may_claim(self, tx: Transaction, session_id: str) -> bool:
+        """See `Lanes.may_claim`. A process that was suspended for longer than its lease may wake up in here."""
+        if MEMBER not in tx.gathered:
+            tx.gathered[MEMBER] = [workers.hold(tx, self._own_id)]
+        running = self._running.get(session_id)
+        return tx.gathered[MEMBER] == [True] and running is not None and not running.lost
+
     def holds(self, session_id: str, fence: int) -> None:
         """See `Lanes.holds`."""
         running = self._running.get(session_id)
@@ -260,7 +270,10 @@ class PostgresLanes:
 
     def abandon(self) -> None:
         """Somebody else has taken over all that this process had claimed: cancels everything at once."""
+        self._held.clear()
         for running in self._running.values():
+            running.lost = True
+            running.kept.clear()
             if running.task is not None:
                 running.task.cancel()
 

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from gateway.store import rows
 from gateway.store.database import Transaction
@@ -42,6 +42,7 @@ class Worker:
 
 
 _ALL = select(*rows.columns(workers, Worker))
+_HOLD = select(workers.c.id).where(workers.c.id == bindparam("of_worker")).with_for_update(read=True, key_share=True)
 
 
 def join(tx: Transaction, worker: Worker, lease_ms: int) -> Worker:
@@ -50,6 +51,11 @@ def join(tx: Transaction, worker: Worker, lease_ms: int) -> Worker:
     values |= {"started_at": tx.now, "lease_until": tx.now + lease_ms}
     tx.execute(insert(workers).values(values))
     return Worker(**values)
+
+
+def hold(tx: Transaction, worker_id: str) -> bool:
+    """Keeps others from taking a process for dead until this unit is over; False: somebody has."""
+    return tx.execute(_HOLD, {"of_worker": worker_id}).first() is not None
 
 
 def renew(tx: Transaction, worker_id: str, lease_ms: int) -> bool:

@@ -1,4 +1,4 @@
-"""Ends, and what waits for them, in two transactions at the same moment (spec/jobs.md 7)."""
+"""What happens in two transactions at the same moment: ends and what waits for them, claims and takeovers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from pathlib import Path
 
 import psycopg
 
-from gateway.store import jobs, runs
+from gateway.store import jobs, runs, workers
 from gateway.store.database import Transaction
 from gateway.store.postgres import PostgresDatabase
 from gateway.store.runs import Outcome, Run
 from tests.jobs.scene import ended, submit
+from tests.support.model_script import call
 from tests.support.pilot import Pilot, pilot
+from tests.support.probes import Probes
 
 HOUR_MS = 3_600_000
 PATIENCE = 20.0
 _WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+
+class _Enough(Exception):
+    """Nothing of this unit is to be kept."""
 
 
 def _until_one_waits(url: str) -> None:
@@ -38,7 +44,7 @@ def _run(tx: Transaction, number: int) -> Run:
 
 
 async def test_its_time_comes_while_what_it_waits_for_ends(tmp_path: Path) -> None:
-    """The end has read that the other's time is yet to come, and that one that the end is yet to come: it begins."""
+    """spec/jobs.md 7: the end has read that the other has to wait for its time, and that one that the end is yet to come."""
     async with pilot(tmp_path, postgres=True) as p:
         first = await submit(p, "noop", delayMs=HOUR_MS)
         then = await submit(p, "noop", delayMs=HOUR_MS, after=[f"#{first['id']}"])
@@ -64,3 +70,39 @@ async def _at_the_same_moment(p: Pilot, first: int, then: int) -> None:
         lifecycle.finish(tx, _run(tx, first).id, Outcome.OK)
 
     await asyncio.gather(database.run(due), database.run(end))
+
+
+async def test_whoever_was_taken_for_dead_claims_nothing(tmp_path: Path) -> None:
+    """spec/jobs.md 11: his seat is somebody else's; and nobody takes him for dead in the middle of a claim."""
+    probes = Probes()
+    async with pilot(tmp_path, plugins={"probes": probes}, postgres=True) as p:
+        p.on(reply=call("gate", name="g"), user="^work$", turn_step=1)
+        await p.say("work")
+        await probes.wait_entered("g")
+        gateway, session_id = p.gateway, (await p.session())["sessionId"]
+        database, lanes = gateway.database, gateway.lanes
+        assert isinstance(database, PostgresDatabase)
+        url, order = database.url, list[str]()
+        claiming = threading.Event()
+
+        def claim(tx: Transaction) -> bool:
+            may = lanes.may_claim(tx, session_id)
+            claiming.set()
+            _until_one_waits(url)
+            order.append("claimed")
+            return may
+
+        def take_over(tx: Transaction) -> None:
+            assert claiming.wait(PATIENCE)
+            assert workers.remove(tx, gateway.instance, lapsed_only=False)
+            order.append("taken over")
+            assert not lanes.may_claim(tx, session_id)
+            raise _Enough
+
+        first, second = await asyncio.gather(database.run(claim), database.run(take_over), return_exceptions=True)
+        assert first is True
+        assert isinstance(second, _Enough)
+        assert order == ["claimed", "taken over"]
+        assert not await database.run(lanes.may_claim, "another"), "only what it was asked for"
+        probes.open("g")
+        await p.wait_idle()
