@@ -44,7 +44,7 @@ def _run(tx: Transaction, number: int) -> Run:
 
 
 async def test_its_time_comes_while_what_it_waits_for_ends(tmp_path: Path) -> None:
-    """spec/jobs.md 7: the end has read that the other has to wait for its time, and that one that the end is yet to come."""
+    """spec/jobs.md 7: the end has read that the other has to wait for its time, and that one that it hasn't ended."""
     async with pilot(tmp_path, postgres=True) as p:
         first = await submit(p, "noop", delayMs=HOUR_MS)
         then = await submit(p, "noop", delayMs=HOUR_MS, after=[f"#{first['id']}"])
