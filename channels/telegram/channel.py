@@ -62,7 +62,8 @@ class TelegramChannel(Channel):
             drafts=private,
             stream_seconds=self._timing.stream,
             stream_after=0.0 if private else self._timing.quick,
-            threads=account is not None and account.may_open(route),
+            # What a restart takes up may ask before its account is connected; opening one waits for that.
+            threads=account.may_open(route) if account is not None else route.account in self._settings,
             cards=policy.live_card,
         )
 

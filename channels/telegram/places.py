@@ -54,7 +54,7 @@ class Places:
     def may_open(self, chat_id: int) -> bool:
         """Whether topics can be opened in a chat, as far as that is known."""
         if chat_id > 0:
-            return self.private_topics
+            return self.private_topics or not self.bot
         place = self._places.get(chat_id, Place())
         return place.forum is not False and (place.rights is None or MANAGE in place.rights)
 
@@ -62,8 +62,10 @@ class Places:
         """Asks whether topics can be opened in a chat, unless that is known.
 
         Raises:
-            DeliveryError: they can't; it says what is missing.
+            DeliveryError: they can't; it says what is missing. Or the bot isn't connected yet, which passes.
         """
+        if not self.bot:
+            raise DeliveryError("the bot isn't connected yet")
         if chat_id > 0:
             if not self.private_topics:
                 raise DeliveryError("topics in private chats are off: turn them on in @BotFather", permanent=True)

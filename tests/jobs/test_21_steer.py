@@ -160,7 +160,7 @@ async def test_23_progress_of_a_handler(tmp_path: Path) -> None:
         job = await submit(p, data=HELD)
         now = await until(p, job, lambda now: now["progress"]["step"])
         assert (now["progress"]["step"], now["progress"]["total"], now["progress"]["message"]) == (1, 2, "at work")
-        assert "progress" in p.changes(job["runId"])
+        await p.wait_until(lambda: "progress" in p.changes(job["runId"]), "it is told")
         assert "Progress: 1/2 — at work" in now["text"]
         plugin.release("x")
         await ended(p, job)
