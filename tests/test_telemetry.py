@@ -50,8 +50,10 @@ async def test_one_trace_from_the_question_to_the_answer(tmp_path: Path) -> None
     """Issue part 5: spans for turn, model call, tool, spawn, announce; links parent → child across both."""
     async with watched(tmp_path) as (p, collector):
         p.on(reply=call("sessions_spawn", task="count"), user="^go$", turn_step=1)
-        p.on(reply=say("the secret is 42", tokens=Tokens(500, 10)), task="^count$")
+        p.on(reply=say("the secret is 42", tokens=Tokens(500, 10), hold="child"), task="^count$")
         await p.say("go")
+        await p.wait_said("ok")
+        p.model.release("child")
         await p.wait_idle()
         await p.stop()
         spans = sorted(collector.spans, key=lambda span: (span.start, span.end))
