@@ -143,11 +143,11 @@ class Jobs:
             await self._database.run_together(holds, self._finished, claimed, clock.take(), output)
 
     async def _unit(self, unit: Callable[..., None], claimed: Claimed, clock: RunClock, *more: Any) -> None:
-        await self._database.run(self._owned, claimed, clock.take(), unit, *more)
+        await self._database.run(self._owned, unit, claimed, clock.take(), *more)
 
     # ---- units of work ----
 
-    def _owned(self, tx: Transaction, claimed: Claimed, active_ms: int, unit: Callable[..., None], *more: Any) -> None:
+    def _owned(self, tx: Transaction, unit: Callable[..., None], claimed: Claimed, active_ms: int, *more: Any) -> None:
         """Runs a part only if the job is still ours, with its active time booked."""
         if unit in (self._failed, self._timed_out):  # its end may go up the tree, and goes down
             sessions.hold_tree(tx, claimed.session.id)
@@ -189,7 +189,7 @@ class Jobs:
         sessions.hold_all(tx, [claimed.run.requester_id, session.id])
         run, waits, followed = runs.at_end(tx, claimed.run.id)
         if waits:
-            self._owned(tx, claimed, active_ms, self._returned, output)
+            self._owned(tx, self._returned, claimed, active_ms, output)
             return
         run = replace(run, active_ms=run.active_ms + active_ms)
         seen = Seen(run, session.fence, followed)

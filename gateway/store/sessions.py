@@ -332,13 +332,10 @@ def take_over(tx: Transaction, session_id: str, *, fence: int | None = None, **f
     Raises:
         FenceLost: it isn't.
     """
-    given = {"of_session": session_id, "owner": None, "now": tx.now, **fields}
-    if fence is not None:
-        row = tx.execute(_TAKE_OWN_OVER, {**given, "held_fence": fence}).first()
-        if row is None:
-            raise FenceLost(f"session {session_id}: fence {fence} was taken over")
-        return Session(*row)
-    session = _one(tx, _TAKE_OVER, **given)
+    statement, held = (_TAKE_OVER, {}) if fence is None else (_TAKE_OWN_OVER, {"held_fence": fence})
+    session = _one(tx, statement, of_session=session_id, owner=None, now=tx.now, **held, **fields)
+    if session is None and fence is not None:
+        raise FenceLost(f"session {session_id}: fence {fence} was taken over")
     if session is None:
         raise LookupError(f"session {session_id} doesn't exist")
     return session
