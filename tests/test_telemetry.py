@@ -24,8 +24,11 @@ from tests.support.probes import Probes
 
 
 def traced(collector: Collector, **settings: Any) -> dict[str, Any]:
-    """A configuration that sends traces to the collector."""
-    return {"telemetry": merged({"otlp": {"endpoint": collector.url}}, settings)}
+    """A configuration that sends traces to the collector; a stop waits for the span of what has just ended."""
+    return {
+        "gateway": {"drainSeconds": 1},
+        "telemetry": merged({"otlp": {"endpoint": collector.url}}, settings),
+    }
 
 
 @asynccontextmanager
