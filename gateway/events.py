@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ARRAY, BigInteger, Text, bindparam, cast, delete, func, insert, select
+from sqlalchemy import JSON, BigInteger, Text, bindparam, cast, column, delete, func, insert, select
 
 from gateway.live import Live, Partial
 from gateway.store.database import Database, StoreError, Transaction
@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 _NAMES = ("type", "session_id", "session_key", "run_id", "data", "created_at")
 _TYPES = (*(Text,) * 5, BigInteger)
 _ROWS = (
-    func.unnest(*(bindparam(f"{name}s", type_=ARRAY(kind)) for name, kind in zip(_NAMES, _TYPES, strict=True)))
-    .table_valued(*_NAMES)
-    .render_derived()
+    func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
+    .table_valued(*(column(name, kind) for name, kind in zip(_NAMES, _TYPES, strict=True)))
+    .render_derived(with_types=True)
 )
 _INSERT = insert(events).from_select(_NAMES, select(*(cast(_ROWS.c[name], events.c[name].type) for name in _NAMES)))
-"""Several at once, each column as a list: on PostgreSQL."""
+"""Several at once, as JSON, with their data as a text in it: on PostgreSQL."""
 _APPEND = insert(events).returning(events.c.id)
 LOCK = "events"
 RETRY_SECONDS = 0.5
@@ -121,24 +121,22 @@ class EventLog:
             session_key: that session's key, by which subscribers filter.
             run_id: the run that it is about.
         """
+        row = (type, session_id, session_key, run_id)
         if tx.alone:
-            row = (type, session_id, session_key, run_id, dict(data), tx.now)
-            key: int = tx.execute(_APPEND, dict(zip(_NAMES, row, strict=True))).scalar_one()
-            event = Event(key, type, data, session_key, run_id)
+            values = dict(zip(_NAMES, (*row, dict(data), tx.now), strict=True))
+            event = Event(tx.execute(_APPEND, values).scalar_one(), type, data, session_key, run_id)
             tx.after_commit(lambda: self._dispatch(event))
             return
         waiting = tx.gathered.setdefault(LOCK, [])
         if not waiting:
             tx.before_commit(lambda: self._write(tx, waiting))
             tx.after_commit(self.look)  # before what the unit tells later, so that nothing fleeting overtakes it
-        waiting.append((type, session_id, session_key, run_id, json.dumps(data), tx.now))
+        waiting.append((*row, json.dumps(data), tx.now))
 
     def _write(self, tx: Transaction, waiting: list[tuple[Any, ...]]) -> None:
         """Stores a transaction's events at its end: nobody waits for the lock longer than a commit takes."""
         tx.lock_names(LOCK)
-        tx.execute(
-            _INSERT, {f"{name}s": list(column) for name, column in zip(_NAMES, zip(*waiting, strict=True), strict=True)}
-        )
+        tx.execute(_INSERT, {"rows": json.dumps([dict(zip(_NAMES, row, strict=True)) for row in waiting])})
         waiting.clear()
         self._tell(tx)
 

@@ -8,7 +8,7 @@ Every method is a unit of work, or a part of one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.config import Agent, Config, UnknownAgent
@@ -221,13 +221,13 @@ class Lifecycle:
             for child in runs.children(tx, run.session_id, open_only=True):
                 why = f"“{run.label}”, which asked for it, ended"
                 self.finish(tx, child.id, Outcome.STOPPED, error=why, downward=True)
-        session = self._close_session(tx, replace(run, outcome=outcome), outcome, by_owner=by_owner, seen=seen)
+        session = self._close_session(tx, run, outcome, by_owner=by_owner, seen=seen)
         ended = runs.changed(
             tx,
             run.id,
             cause=cause,
             error=capped(error, ERROR_CHARS) if error else None,
-            **self._at_rest(tx, run, outcome),
+            **self._at_rest(tx, run, outcome, more_ms=seen.more_ms if seen else 0),
             **self._last_words(tx, run, session, result, output),
         )
         tx.after_commit(lambda: self.metrics.run_ended(outcome.value))
@@ -386,7 +386,7 @@ class Lifecycle:
             else:
                 self.tell(tx, each.id, "dependency")
 
-    def _at_rest(self, tx: Transaction, run: Run, outcome: Outcome) -> dict[str, Any]:
+    def _at_rest(self, tx: Transaction, run: Run, outcome: Outcome, *, more_ms: int) -> dict[str, Any]:
         """What of a run is over with it; one that nobody has asked for is announced to nobody."""
         over: dict[str, Any] = {"status": Status.DONE, "outcome": outcome, "paused": False, "ended_at": tx.now}
         over |= {"not_before": None, "remaining_ms": None}
@@ -394,7 +394,7 @@ class Lifecycle:
             over["idempotency_key"] = None
         if not run.requester_id:
             over["announced_at"] = tx.now
-        return {**over, "active_ms": run.active_ms, **self._stop_waiting(tx, run)}
+        return {**over, "active_ms": run.active_ms + more_ms, **self._stop_waiting(tx, run)}
 
     def _last_words(
         self, tx: Transaction, run: Run, session: sessions.Session, result: str | None, output: Any
@@ -431,18 +431,18 @@ class Lifecycle:
         for thread in threads.of_session(tx, session.id):
             text = run.result if run.outcome is Outcome.OK else f"⚠️ {run.error or run.outcome or ''}"
             self.posting.elsewhere(tx, session, thread.route, text or "(no output)", None)
-            if not self._stays(run):
+            if not self._stays(run, run.outcome):
                 threads.unbind(tx, thread.route)
 
     def _lives_on(self, tx: Transaction, run: Run) -> bool:
         """Whether its session goes on without it: in a thread of its own, or under a newer run."""
         session = sessions.find(tx, run.session_id)
         revived = session is not None and session.run_id != run.id
-        return revived or (self._stays(run) and bool(threads.of_session(tx, run.session_id)))
+        return revived or (self._stays(run, run.outcome) and bool(threads.of_session(tx, run.session_id)))
 
-    def _stays(self, run: Run) -> bool:
-        """Whether a session goes on in its thread after its run."""
-        return run.mode == "session" and run.outcome is not Outcome.STOPPED
+    def _stays(self, run: Run, outcome: Outcome | None) -> bool:
+        """Whether a session goes on in its thread after its run has ended so."""
+        return run.mode == "session" and outcome is not Outcome.STOPPED
 
     def _plan_archive(self, tx: Transaction, run: Run, *, soon: bool, **fields: int) -> None:
         if run.kind not in self.kinds:  # it is pruned, not archived
@@ -470,7 +470,7 @@ class Lifecycle:
     def _close_session(
         self, tx: Transaction, run: Run, outcome: Outcome, *, by_owner: bool, seen: Seen | None
     ) -> sessions.Session:
-        closed = not (self._stays(run) and threads.of_session(tx, run.session_id))
+        closed = not (self._stays(run, outcome) and threads.of_session(tx, run.session_id))
         over: dict[str, Any] = {"closed": closed, "paused": False, "needs_user": False, "turn_seq": None}
         session = sessions.take_over(tx, run.session_id, fence=seen.fence if seen else None, **over, turn_route=None)
         if session.kind != "job":  # a handler asks nobody

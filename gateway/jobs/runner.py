@@ -12,7 +12,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.agent.clock import RunClock
@@ -191,8 +191,7 @@ class Jobs:
         if waits:
             self._owned(tx, self._returned, claimed, active_ms, output)
             return
-        run = replace(run, active_ms=run.active_ms + active_ms)
-        seen = Seen(run, session.fence, followed)
+        seen = Seen(run, session.fence, followed, active_ms)
         self._lifecycle.finish(tx, run.id, Outcome.OK, output=output, by_owner=True, seen=seen)
 
     def _returned(self, tx: Transaction, claimed: Claimed, run: Run, output: Any) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import select
 from gateway.bus import Words
 from gateway.lanes import queue
 from gateway.lanes.base import FRESH, Activate, LaneStats, Solitude, place
+from gateway.lanes.pace import Pace
 from gateway.lanes.queue import Item
 from gateway.store import sessions, workers
 from gateway.store.database import StoreError, Transaction
@@ -32,10 +33,8 @@ from gateway.store.schema import sessions as table
 
 MOST_AT_ONCE = 16
 """Rows that are picked in one unit of work."""
-PAUSE_SECONDS = 0.01
-"""So long after a look at the queue whatever has changed is looked at together: each row that comes or goes is told."""
 CROWD = 4
-"""Activations in this process, from which on it does so: with fewer, none waits for others."""
+"""Activations in this process, from which on it looks at the queue at a pace: with fewer, none waits for others."""
 RETRY_SECONDS = 1.0
 REST_SECONDS = 5.0
 """So long the others have to come to rest before a suspect runs."""
@@ -115,15 +114,12 @@ class PostgresLanes:
         """Picked, and never begun here."""
         self._only: str | None = None
         self._alone: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
-        self._looked = 0.0
-        """When the queue was looked at last (the loop's clock)."""
-        self._later: asyncio.TimerHandle | None = None
+        self._pace = Pace()
         self._draining = False
         self._audit = False
         self._pump: asyncio.Task[None] | None = None
         self._watchers: dict[str, Callable[[], None]] = {}
-        bus.on_channel(queue.CHANNEL, self._stirred)
+        bus.on_channel(queue.CHANNEL, self._told)
         bus.on("cancel", self._heard_cancel)
         bus.on("poke", self._heard_poke)
         bus.on_return(self._returned_to)
@@ -138,7 +134,7 @@ class PostgresLanes:
         if held is None or held.claimed_by is not None:
             return
         queue.enqueue(_raw(tx), lane, session_id, priority, tx.now if age is None else age)
-        tx.after_commit(self._stirred)
+        tx.after_commit(lambda: self._told(lane))
 
     def ask_again(self, tx: Transaction, session_ids: set[str]) -> None:
         """Asks for sessions that were asked for, or at work, before: each keeps its priority and its age."""
@@ -202,7 +198,7 @@ class PostgresLanes:
     def set_caps(self, caps: Mapping[str, int]) -> None:
         """See `Lanes.set_caps`."""
         self._caps.update(caps)
-        self._wake.set()
+        self._pace.now()
 
     def cap(self, lane: str) -> int:
         """See `Lanes.cap`."""
@@ -245,7 +241,7 @@ class PostgresLanes:
     def start(self, activate: Activate, solitude: Solitude, suspects: Sequence[str] = ()) -> None:
         """See `Lanes.start`. Suspects are recognised when they are picked, by whichever process picks them."""
         self._activate, self._solitude = activate, solitude
-        self._wake.set()
+        self._pace.now()
         self._pump = asyncio.create_task(self._work(), name="lanes")
 
     async def resume_alone(self, suspects: Sequence[str]) -> None:
@@ -254,7 +250,7 @@ class PostgresLanes:
     async def drain(self, seconds: float) -> None:
         """See `Lanes.drain`."""
         self._draining = True
-        self._wake.set()
+        self._pace.now()
         if self._alone is not None:
             self._alone.cancel()
             await asyncio.gather(self._alone, return_exceptions=True)
@@ -284,35 +280,30 @@ class PostgresLanes:
 
     # ---- the pump ----
 
+    def _told(self, lane: str) -> None:
+        """A lane has a new row, or a free seat."""
+        if self._works_on(lane):
+            self._stirred()
+
+    def _works_on(self, lane: str) -> bool:
+        return self._serves is None or lane in self._serves
+
     def _stirred(self) -> None:
         """There may be something to pick, or a seat to give back."""
-        calm = len(self._running) < CROWD
-        if calm or asyncio.get_running_loop().time() - self._looked >= PAUSE_SECONDS:
-            self._wake.set()
-        else:
-            self._look_soon()
-
-    def _look_soon(self) -> None:
-        if self._later is None:
-            self._later = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._look)
-
-    def _look(self) -> None:
-        self._later = None
-        self._wake.set()
+        self._pace.stirred(calm=len(self._running) < CROWD)
 
     def _returned_to(self) -> None:
         """The server may have forgotten the last half second."""
         self._audit = True
-        self._wake.set()
+        self._pace.now()
 
     async def _work(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            await self._pace.turn()
             ended, self._ended = self._ended, []
             returned, self._returned = self._returned, []
             audit, self._audit = self._audit, False
-            caps, most = self._room()
+            caps, most = self._room(len(ended))
             if not (ended or returned or audit or (caps and most > 0)):
                 continue
             try:
@@ -321,22 +312,23 @@ class PostgresLanes:
                 self._audit = True
                 log.exception("the lanes wait for the database")
                 self._ended, self._returned = [*ended, *self._ended], [*returned, *self._returned]
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._pace.now)
                 continue
-            self._looked = asyncio.get_running_loop().time()
+            self._pace.looked()
             self._settle(ended)
             self._take(picked)
             if len(picked.items) >= max(1, most):
-                self._wake.set()  # there may be more
+                self._pace.now()  # there may be more
             elif picked.items:
-                self._look_soon()  # what somebody had just locked was passed over
+                self._pace.soon()  # what somebody had just locked was passed over
 
-    def _room(self) -> tuple[dict[str, int], int]:
-        """The lanes that may be picked from, with their caps, and how many rows there is room for."""
+    def _room(self, ended: int) -> tuple[dict[str, int], int]:
+        """The lanes that may be picked from, with their caps, and how many rows there is room for once those that have
+        ended are given back."""
         if self._activate is None or self._draining or self._suspects:
             return {}, 0
-        caps = {name: cap for name, cap in self._caps.items() if self._serves is None or name in self._serves}
-        free = self._concurrency - len(self._running) if self._concurrency else MOST_AT_ONCE
+        caps = {name: cap for name, cap in self._caps.items() if self._works_on(name)}
+        free = self._concurrency - len(self._running) + ended if self._concurrency else MOST_AT_ONCE
         return caps, min(free, MOST_AT_ONCE)
 
     def _turn_over(
@@ -432,7 +424,7 @@ class PostgresLanes:
             self._only = self._alone = None
             for item in held:
                 self._begin(item)
-            self._wake.set()
+            self._pace.now()
 
     async def _run_alone(self, item: Item) -> None:
         self._only = item.session_id

@@ -28,7 +28,7 @@ from psycopg.rows import dict_row
 
 TABLE = "laneway_queue"
 CHANNEL = "laneway_queue"
-"""Where the engine tells of new rows and of seats that have become free."""
+"""Where it is told, with its name, that a lane has a new row or a free seat."""
 NEVER = timedelta(days=36_500)
 """The engine finds no row stale: a worker's death is ours to notice."""
 
@@ -70,9 +70,13 @@ def _statements() -> QueryQueueBuilder:
 # ---- the tables ----
 
 
+def _version() -> str:
+    return f"{version('pgqueuer')}, own notices"
+
+
 def installed(raw: psycopg.Connection[Any]) -> bool:
     """Whether the engine's tables are there, in the version that is used."""
-    return _noted(raw) == version("pgqueuer")
+    return _noted(raw) == _version()
 
 
 def install(raw: psycopg.Connection[Any]) -> None:
@@ -83,9 +87,11 @@ def install(raw: psycopg.Connection[Any]) -> None:
     if _noted(raw) is not None:
         raw.execute(schema.build_uninstall_query().encode())
     raw.execute(schema.build_install_query().encode())
+    # The engine tells of every change, but not in which lane: every process would look whenever another one has worked.
+    raw.execute(f"drop trigger {_settings().trigger} on {TABLE}".encode())
     raw.execute(
         "insert into meta (key, value) values ('queue', %s) on conflict (key) do update set value = excluded.value",
-        [version("pgqueuer")],
+        [_version()],
     )
 
 
@@ -102,7 +108,9 @@ def _noted(raw: psycopg.Connection[Any]) -> str | None:
 COUNTED = 1 << 20
 """The engine goes by priority and then by number, and counts its rows. A row that waits has as its number its age, and
 below that what the engine has counted: so that of one priority the oldest goes first, whenever it was put here."""
-_AGED = f"update {TABLE} set id = %s + id %% %s where id = %s".encode()
+_TELL = f"returning pg_notify('{CHANNEL}', entrypoint)"
+"""Told once for each lane: the server leaves out what has been said in the same transaction."""
+_AGED = f"update {TABLE} set id = %s + id %% %s where id = %s {_TELL}".encode()
 
 
 def enqueue(raw: psycopg.Connection[Any], lane: str, session_id: str, priority: int, age: int) -> None:
@@ -154,7 +162,7 @@ def pick(raw: psycopg.Connection[Any], worker: str, caps: Mapping[str, int], mos
 def remove(raw: psycopg.Connection[Any], ids: Sequence[int]) -> None:
     """Their activations have ended: the seats are free."""
     if ids:  # not by way of the engine, which would note each of them in its log
-        raw.execute(f"delete from {TABLE} where id = any(%s)".encode(), [list(ids)])
+        raw.execute(f"delete from {TABLE} where id = any(%s) {_TELL}".encode(), [list(ids)])
 
 
 def picked_by(raw: psycopg.Connection[Any], worker: str) -> list[Item]:

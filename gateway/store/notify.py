@@ -51,7 +51,7 @@ class PostgresBus:
         self._database = database
         self._own_id = own_id
         self._handlers: dict[str, list[Heard]] = {}
-        self._channels: dict[str, list[Callable[[], None]]] = {}
+        self._channels: dict[str, list[Callable[[str], None]]] = {}
         self._returns: list[Callable[[], None]] = []
         self._waiting: list[str] = []
         self._flush: asyncio.TimerHandle | None = None
@@ -80,8 +80,8 @@ class PostgresBus:
         """See `Bus.on`."""
         self._handlers.setdefault(kind, []).append(heard)
 
-    def on_channel(self, channel: str, callback: Callable[[], None]) -> None:
-        """Is called whenever another process has notified a channel that isn't the bus's own: the queue engine's."""
+    def on_channel(self, channel: str, callback: Callable[[str], None]) -> None:
+        """Is called with each notice of another process on a channel that isn't the bus's own: the queue's."""
         self._channels.setdefault(channel, []).append(callback)
 
     def on_return(self, callback: Callable[[], None]) -> None:
@@ -195,7 +195,7 @@ class PostgresBus:
         if notice.channel != CHANNEL:
             if not self._database.is_own(notice.pid):
                 for callback in self._channels.get(notice.channel, ()):
-                    callback()
+                    callback(notice.payload)
             return
         try:
             words = json.loads(notice.payload)

@@ -203,6 +203,8 @@ class Seen:
     """His own, if he hasn't asked yet whether the session is still his."""
     followed: bool = True
     """There may be jobs that come after it."""
+    more_ms: int = 0
+    """Active time that isn't booked yet."""
 
 
 _COLUMNS = rows.columns(runs, Run)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import CTE, bindparam, func, insert, select, union, update
+from sqlalchemy import ARRAY, CTE, Text, any_, bindparam, func, insert, select, union, update
 
 from gateway.routes import Route
 from gateway.store import rows
@@ -156,6 +156,10 @@ _HAS_WORK = (
 )
 _UNFINISHED = _WISHES.where(*_HAS_WORK).order_by(*_IN_ORDER)
 _UNFINISHED_IDS = select(sessions.c.id).where(*_HAS_WORK)
+_SEVERAL = select(sessions.c.id).where(sessions.c.id == any_(bindparam("of_sessions", type_=ARRAY(Text))))
+"""On PostgreSQL, where a list is one parameter."""
+_CLAIMS = _SEVERAL.where(sessions.c.claimed_by == bindparam("owner"))
+_SUSPECTS = _SEVERAL.where(sessions.c.deaths >= SUSPECT_AT, sessions.c.deaths_seq == sessions.c.next_seq)
 
 
 def _one(tx: Transaction, statement: Any, **parameters: Any) -> Session | None:
@@ -417,23 +421,18 @@ def _wishes(tx: Transaction, statement: Any) -> list[Unfinished]:
 
 def claims_of(tx: Transaction, worker: str, session_ids: list[str]) -> list[str]:
     """Ids of those of the sessions that a process has claimed; they are held from here on."""
-    mine = select(sessions.c.id).where(sessions.c.claimed_by == worker, sessions.c.id.in_(session_ids))
-    if not (found := tx.execute(mine).all()):
+    mine = {"owner": worker, "of_sessions": session_ids}
+    if not session_ids or not (found := tx.execute(_CLAIMS, mine).all()):
         return []
     tx.lock(sessions, *(str(row.id) for row in found))
-    return [str(row.id) for row in tx.execute(mine).all()]
+    return [str(row.id) for row in tx.execute(_CLAIMS, mine)]
 
 
 def suspects(tx: Transaction, session_ids: list[str]) -> frozenset[str]:
     """Those of the sessions that were active at several deaths of their process, and haven't grown since."""
     if not session_ids:
         return frozenset()
-    found = select(sessions.c.id).where(
-        sessions.c.id.in_(session_ids),
-        sessions.c.deaths >= SUSPECT_AT,
-        sessions.c.deaths_seq == sessions.c.next_seq,
-    )
-    return frozenset(str(row[0]) for row in tx.execute(found))
+    return frozenset(str(row.id) for row in tx.execute(_SUSPECTS, {"of_sessions": session_ids}))
 
 
 def page(tx: Transaction, *, kind: str | None, before: tuple[int, str] | None, limit: int) -> list[Session]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from gateway.lanes import queue
 from tests.postgres.fleet import fleet, subagents
 from tests.support.model_script import say
 from tests.support.postgres import PostgresServer
@@ -51,6 +52,23 @@ async def test_a_listener_that_is_cut_off_listens_again_and_misses_nothing(tmp_p
         assert await asyncio.to_thread(_end, f.site.postgres, "lease") == 2
         await f.until(LEASES)
         assert f.value("select count(*) from workers") == 2
+
+
+async def test_new_rows_and_free_seats_are_told_by_their_lane(tmp_path: Path) -> None:
+    """Who doesn't work on a lane needn't look at the queue because of it."""
+    async with fleet(tmp_path) as f:
+        f.rest()
+        await f.gateway()
+        await f.worker("jobs")
+        assert f.site.postgres is not None
+        async with await psycopg.AsyncConnection.connect(f.site.postgres, autocommit=True) as raw:
+            await raw.execute(f"listen {queue.CHANNEL}".encode())
+            await f.post("/api/jobs", {"name": "noop"})
+            told = [notice.payload async for notice in raw.notifies(timeout=20, stop_after=2)]
+            assert told == ["jobs", "jobs"]
+            await f.until("select not exists (select 1 from laneway_queue)")
+            await f.say("hello")
+            assert [notice.payload async for notice in raw.notifies(timeout=20, stop_after=1)] == ["main"]
 
 
 async def test_everything_goes_on_after_a_restart_of_the_database(tmp_path: Path) -> None:

@@ -280,6 +280,23 @@ async def test_event_ids_rise_in_commit_order(database: PostgresDatabase) -> Non
     assert len(seen) == 300
 
 
+async def test_an_event_keeps_whatever_text_it_has(database: PostgresDatabase) -> None:
+    """Also what PostgreSQL has no letter for."""
+    from gateway.events import EventLog
+    from gateway.store.schema import events
+
+    log, told = EventLog(database), {"text": 'a\0b \ud800 \\u0000 "q" {,} \\', "nothing": None, "list": [1, {}]}
+
+    def append(tx: Transaction) -> None:
+        for key in (None, "agent:main:a,b"):
+            log.append(tx, "message", told, session_id=None, session_key=key)
+
+    await database.run(append)
+    found = await database.read(lambda tx: tx.execute(select(events).order_by(events.c.id)).all())
+    assert [row.data for row in found] == [told, told]
+    assert [row.session_key for row in found] == [None, "agent:main:a,b"]
+
+
 def _newest(tx: Transaction) -> int:
     from gateway.store.schema import events
 
