@@ -44,8 +44,10 @@ class Alarm:
         self._rung = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._round: asyncio.Task[None] | None = None
-        self._planned = math.inf
-        """When the next round begins (milliseconds). Infinity while one is under way: it may have looked too early."""
+        self._planned: float | None = None
+        """When the next round begins (milliseconds); None while one is under way."""
+        self._told = math.inf
+        """The earliest due time that was told of while a round is under way, which may have looked too early for it."""
 
     def start(self) -> None:
         """Begins, with a first round at once."""
@@ -54,7 +56,11 @@ class Alarm:
 
     def ring(self, at: int | None = None) -> None:
         """Something is due now, or at a time (milliseconds) that may be earlier than was known."""
-        if at is None or at < self._planned:
+        if at is None:
+            self._rung.set()
+        elif self._planned is None:
+            self._told = min(self._told, at)
+        elif at < self._planned:
             self._rung.set()
 
     async def stop(self) -> None:
@@ -74,7 +80,7 @@ class Alarm:
         while True:
             await rung(self._rung, wait)
             self._rung.clear()
-            self._planned = math.inf
+            self._planned, self._told = None, math.inf
             try:
                 self._round = asyncio.create_task(self._do(), name=f"alarm:{self._name}:round")
                 await asyncio.shield(self._round)
@@ -82,5 +88,6 @@ class Alarm:
             except StoreError:
                 log.exception("%s: waiting for the database", self._name)
                 due = None
-            wait = SWEEP_SECONDS if due is None else min(SWEEP_SECONDS, max(0.0, (due - self._clock()) / 1000))
-            self._planned = self._clock() + wait * 1000
+            now = self._clock()
+            self._planned = min(now + SWEEP_SECONDS * 1000, self._told, math.inf if due is None else due)
+            wait = max(0.0, (self._planned - now) / 1000)

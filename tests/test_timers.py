@@ -55,3 +55,23 @@ async def test_what_becomes_due_while_a_round_looks_is_done_at_once() -> None:
         table.go_on.set()
         await table.done.wait()
     await alarm.stop()
+
+
+async def test_later_times_that_are_written_while_a_round_looks_cost_no_round() -> None:
+    """Otherwise whoever writes them one after the other keeps the alarm at work without end."""
+    table = Table()
+    alarm = Alarm("test", table.next_due, table.work)
+    alarm.start()
+    async with asyncio.timeout(SOON_SECONDS):
+        while table.rounds < 1:
+            await asyncio.sleep(0)
+        alarm.ring()
+        await table.looked.wait()
+        for hours in range(3, 0, -1):
+            alarm.ring(now_ms() + hours * 3_600_000)
+        table.go_on.set()
+        table.due.append(now_ms() + 100)
+        alarm.ring(table.due[0])  # whether the round has ended or not
+        await table.done.wait()
+    await alarm.stop()
+    assert table.rounds == 3
