@@ -16,6 +16,7 @@ class Table:
     def __init__(self) -> None:
         self.due: list[int] = []
         self.rounds = 0
+        self.begun = asyncio.Event()
         self.looked = asyncio.Event()
         self.go_on = asyncio.Event()
         self.done = asyncio.Event()
@@ -29,6 +30,7 @@ class Table:
 
     async def work(self) -> None:
         self.rounds += 1
+        self.begun.set()
         now = now_ms()
         if any(each <= now for each in self.due):
             self.due = [each for each in self.due if each > now]
@@ -63,8 +65,7 @@ async def test_later_times_that_are_written_while_a_round_looks_cost_no_round() 
     alarm = Alarm("test", table.next_due, table.work)
     alarm.start()
     async with asyncio.timeout(SOON_SECONDS):
-        while table.rounds < 1:
-            await asyncio.sleep(0)
+        await table.begun.wait()
         alarm.ring()
         await table.looked.wait()
         for hours in range(3, 0, -1):
