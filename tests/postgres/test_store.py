@@ -285,7 +285,8 @@ async def test_an_event_keeps_whatever_text_it_has(database: PostgresDatabase) -
     from gateway.events import EventLog
     from gateway.store.schema import events
 
-    log, told = EventLog(database), {"text": 'a\0b \ud800 \\u0000 "q" {,} \\', "nothing": None, "list": [1, {}]}
+    log = EventLog(database)
+    told: dict[str, Any] = {"text": 'a\0b \ud800 \\u0000 "q" {,} \\', "nothing": None, "list": [1, {}]}
 
     def append(tx: Transaction) -> None:
         for key in (None, "agent:main:a,b"):
