@@ -62,7 +62,7 @@ def test_a_slash_command_is_answered_at_once(home: Home) -> None:
 
 
 def test_the_timeout_has_its_own_exit_code(home: Home) -> None:
-    home.env["LANEWAY_DEMO_DELAY"] = "5"
+    home.env |= {"LANEWAY_DEMO_DELAY": "5", "LANEWAY__GATEWAY__DRAIN_SECONDS": "0"}
     with home.gateway():
         done = home.run("chat", "-m", "list the Markdown files", "--timeout", "1", "--json")
     assert done.code == 3

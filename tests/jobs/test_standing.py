@@ -25,7 +25,8 @@ WAITS = "lane_full: 0 ahead"
 def configure(home: Home, cap: int) -> None:
     """Shell jobs, so many at once."""
     shell = {"enabled": True, "maxConcurrent": cap}
-    (home.state / "config.json5").write_text(json.dumps({"jobs": {"shell": shell}}), "utf-8")
+    config = {"gateway": {"drainSeconds": 0}, "jobs": {"shell": shell}}
+    (home.state / "config.json5").write_text(json.dumps(config), "utf-8")
 
 
 def test_after_a_crash_a_command_waits_for_its_lane_in_every_view(tmp_path: Path) -> None:
