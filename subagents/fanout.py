@@ -139,7 +139,7 @@ def _create(
         join=(sessions.get(tx, join.session_id), join),
     )
     run = spawner.create(tx, under, wanted, admitted, on_child_fail=args.on_child_fail)
-    spawner.begin(tx, sessions.get(tx, run.session_id), run, wanted.task)
+    spawner.begin(tx, run, wanted.task)
     return run
 
 

@@ -21,6 +21,7 @@ from subagents.spawn import Spawner
 
 KEPT = (
     "kind",
+    "lane",
     "session_id",
     "session_key",
     "agent_id",
@@ -116,7 +117,7 @@ class Reviver:
         person = requester.person or session.person
         begun = {"closed": False, "run_id": run.id, "parent_id": requester.id, "deaths": 0, "deaths_seq": None}
         sessions.change(tx, session.id, **begun, person=person)
-        self._spawner.begin(tx, session, run, message)
+        self._spawner.begin(tx, run, message)
         return run
 
     def _check_slots(self, tx: Transaction, requester: Session) -> None:

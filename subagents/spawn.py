@@ -59,7 +59,7 @@ class Spawner:
         if args.thread and room is None:
             raise Refused(NO_THREADS)
         run = self.create(tx, requester, args, admitted, links=links)
-        self.begin(tx, sessions.get(tx, run.session_id), run, args.task)
+        self.begin(tx, run, args.task)
         if args.thread and room is not None:
             self._rooms.move_in(tx, room, sessions.get(tx, run.session_id), run.requester_key)
         return self._accepted(tx, run, self._compacts(tx, requester, args, admitted))
@@ -149,10 +149,11 @@ class Spawner:
             **fork,
         )
 
-    def begin(self, tx: Transaction, session: Session, run: Run, message: str) -> None:
+    def begin(self, tx: Transaction, run: Run, message: str) -> None:
         """Gives a run its first message and asks for its activation."""
-        inbox.put(tx, session.id, "task", f"task:{run.id}", message, route=run.route, run_id=run.id, trace=run.trace)
-        self._registry.gateway.lanes.enqueue(tx, session.lane, session.id)
+        task = f"task:{run.id}"
+        inbox.put(tx, run.session_id, "task", task, message, route=run.route, run_id=run.id, trace=run.trace)
+        self._registry.gateway.lanes.enqueue(tx, run.lane, run.session_id)
         self._registry.gateway.lifecycle.told(tx, run, "created")
 
     def _denied(self, requester: Requester, agent: Agent) -> frozenset[str]:

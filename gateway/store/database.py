@@ -137,7 +137,7 @@ class Transaction:
         return False
 
     def note_lock(self, table: Table, row_id: str, now: int) -> None:
-        """A statement of this unit has locked a row by changing it, at this time."""
+        """This unit has locked a row by changing it, or making it, at this time."""
 
     def lock_names(self, *names: str) -> None:
         """Keeps everybody else out who locks one of the same names, until the end of this unit."""

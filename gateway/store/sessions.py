@@ -250,6 +250,7 @@ def create(
         fields: any other column.
     """
     own = {"id": str(uuid.uuid4()), "key": key, "agent_id": agent_id, "kind": kind, "lane": lane}
+    tx.note_lock(sessions, own["id"], tx.now)  # nobody else knows of it before this unit is committed
     return Session(*tx.execute(_CREATE, {**own, "created_at": tx.now, "updated_at": tx.now, **fields}).one())
 
 
