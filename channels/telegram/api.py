@@ -33,7 +33,8 @@ from channels.telegram.timing import Timing
 from gateway.channel import DeliveryError
 
 OFFICIAL = "https://api.telegram.org"
-CONNECTIONS = 64
+CONNECTIONS = 32
+"""As many calls at once: each looks at all connections before it takes one, and Telegram takes 30 messages a second."""
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
 UNMODIFIED, GONE, UNREADABLE, STALE = "unmodified", "gone", "unreadable", "stale"
