@@ -114,7 +114,7 @@ class Members:
             raise FenceLost(f"session {session_id}: the lease of this process is over")
         session = await self._database.read(sessions.find, session_id)
         if session is None or session.fence != fence:
-            raise FenceLost(f"session {session_id}: fence {fence} was taken over")
+            raise sessions.lost(session_id, fence)
 
     def _join(self, tx: Transaction, row: Worker) -> None:
         workers.join(tx, row, int(self._lease_seconds * 1000))

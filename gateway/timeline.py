@@ -120,6 +120,8 @@ def timeline(tx: Transaction, run: Run) -> list[Bar]:
     run = standing.of(tx, run)
     found = phases.of(tx, run.id) or _known_phases(run)
     entries = [each for each in _entries(tx, run) if within(run, each.created_at)]
+    if run.status is Status.QUEUED and found[-1].phase is Phase.RUNNING:
+        found = [*found, Begun(Phase.QUEUED, _left_at(tx, found[-1].at, entries))]
     bars = [
         *phase_bars(found),
         *call_bars(entries, run, found),
@@ -216,6 +218,13 @@ def _down_bars(tx: Transaction, run: Run, found: Sequence[Begun], entries: Seque
             since = max(start.down_since, alive)
             if since < start.started_at:
                 yield Bar(Kind.DOWN, since, start.started_at, start.kind.value, error=start.kind == "crash")
+
+
+def _left_at(tx: Transaction, since: int, entries: Sequence[Entry]) -> int:
+    """Since when a run that was at work waits for a slot again: the gateway's start that took it back, or the last that
+    is known of it."""
+    later = [start.started_at for start in starts.between(tx, since, tx.now)]
+    return max([since, *(each.created_at for each in entries), *later])
 
 
 def _known_phases(run: Run) -> list[Begun]:

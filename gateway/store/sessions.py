@@ -31,6 +31,11 @@ class FenceLost(Exception):
     """Somebody else has stopped, taken or finished this session: its former owner writes nothing more."""
 
 
+def lost(session_id: str, fence: int | None) -> FenceLost:
+    """What is raised where a fence holds no longer."""
+    return FenceLost(f"session {session_id}: fence {fence} was taken over")
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """One row of `sessions`."""
@@ -298,7 +303,7 @@ def owned(tx: Transaction, session_id: str, fence: int, *, ends: bool = False) -
         hold_with_above(tx, session_id)
     session = hold(tx, session_id)
     if session is None or session.fence != fence:
-        raise FenceLost(f"session {session_id}: fence {fence} was taken over")
+        raise lost(session_id, fence)
     return session
 
 
@@ -310,7 +315,7 @@ def write(tx: Transaction, session_id: str, fence: int, **fields: Any) -> None:
     """
     done = tx.execute(_WRITE, {"of_session": session_id, "held_fence": fence, "updated_at": tx.now, **fields})
     if not done.rowcount:
-        raise FenceLost(f"session {session_id}: fence {fence} was taken over")
+        raise lost(session_id, fence)
 
 
 def take_seq(tx: Transaction, session_id: str, fence: int | None) -> int:
@@ -319,7 +324,7 @@ def take_seq(tx: Transaction, session_id: str, fence: int | None) -> int:
     statement = _TAKE_SEQ if fence is None else _TAKE_OWN_SEQ
     seq = tx.execute(statement, {"of_session": session_id, "now": tx.now, **held}).scalar()
     if seq is None:
-        raise FenceLost(f"session {session_id}: fence {fence} was taken over")
+        raise lost(session_id, fence)
     return int(seq) - 1
 
 
@@ -340,7 +345,7 @@ def take_over(tx: Transaction, session_id: str, *, fence: int | None = None, **f
     statement, held = (_TAKE_OVER, {}) if fence is None else (_TAKE_OWN_OVER, {"held_fence": fence})
     session = _one(tx, statement, of_session=session_id, owner=None, now=tx.now, **held, **fields)
     if session is None and fence is not None:
-        raise FenceLost(f"session {session_id}: fence {fence} was taken over")
+        raise lost(session_id, fence)
     if session is None:
         raise LookupError(f"session {session_id} doesn't exist")
     return session

@@ -108,6 +108,8 @@ async def _say_the_same(p: Pilot, who: Person) -> None:
         [run] = [each for each in await p.runs() if each["label"] == label]
         head = flat(await who.get(f"/web/fragments/run-head?id={run['runId']}"))
         assert "queued" in head and "Not running: its lane is full: 0 ahead" in head
+        bars = (await p.get(f"/api/runs/{run['runId']}/timeline"))["bars"]
+        assert [bar["kind"] for bar in bars if bar["end"] is None] == ["queue"]
     rows = flat(await who.get("/web/fragments/runs-list?state=queued"))
     assert all(label in rows for label in waiting) and "held 1" not in rows
     [kind] = [each for each in (await p.get("/api/jobs/stats"))["kinds"] if each["name"] == "work"]

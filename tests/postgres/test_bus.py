@@ -71,6 +71,20 @@ async def test_new_rows_and_free_seats_are_told_by_their_lane(tmp_path: Path) ->
             assert [notice.payload async for notice in raw.notifies(timeout=20, stop_after=1)] == ["main"]
 
 
+async def test_what_waits_goes_on_after_the_queue_was_made_anew(tmp_path: Path) -> None:
+    """The queue of another version is replaced at the start; its rows carried no truth."""
+    async with fleet(tmp_path) as f:
+        gateway = await f.gateway()
+        await f.post("/api/jobs", {"name": "noop"})
+        await gateway.stop()
+        assert f.site.postgres is not None
+        async with await psycopg.AsyncConnection.connect(f.site.postgres, autocommit=True) as raw:
+            await raw.execute("update meta set value = '1.0' where key = 'queue'")
+        await f.gateway()
+        await f.worker("jobs")
+        await f.runs_done(1)
+
+
 async def test_everything_goes_on_after_a_restart_of_the_database(tmp_path: Path) -> None:
     """Gateway and worker stay; what was in flight ends once."""
     with PostgresServer.start() as server:
