@@ -20,7 +20,7 @@ start: $(READY)
 	@$(BIN)/laneway start
 
 test: $(READY)  # on SQLite; `make test-postgres` has what is about PostgreSQL
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/postgres
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup --ignore tests/postgres
 
 test-postgres: $(READY)  # on PostgreSQL: its own, or the server that LANEWAY_TEST_POSTGRES names; WHAT=tests is everything
 	@LANEWAY_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 3 --dist loadgroup $(or $(WHAT),$(ON_POSTGRES))
