@@ -151,8 +151,8 @@ class Spawner:
 
     def begin(self, tx: Transaction, run: Run, message: str) -> None:
         """Gives a run its first message and asks for its activation."""
-        task = f"task:{run.id}"
-        inbox.put(tx, run.session_id, "task", task, message, route=run.route, run_id=run.id, trace=run.trace)
+        key = f"task:{run.id}"
+        inbox.put(tx, run.session_id, "task", key, message, route=run.route, run_id=run.id, trace=run.trace)
         self._registry.gateway.lanes.enqueue(tx, run.lane, run.session_id)
         self._registry.gateway.lifecycle.told(tx, run, "created")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.crash.chaos import chaos
 
-FEW = 4
+FEW = 8
 MANY = 60
 SEED = os.environ.get("LANEWAY_SEED")
 """Of the moments; read before the tests' own environment takes its place."""
